@@ -1,0 +1,375 @@
+"""Report: all that any output format needs, and nothing else. Finding: one thing wrong, with its evidence.
+
+In: nothing. Out: frozen dataclasses whose field names are the JSON keys of DESIGN.md section 5; `Report.to_json` and
+`Report.from_json` are exact inverses. Nothing here computes a statistic. Times are seconds, rates per second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+SCHEMA = "poolctl.report/1"
+
+
+class Severity(StrEnum):
+    """How bad a finding is. Ordered by `rank`."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for info up to 3 for critical."""
+        return list(Severity).index(self)
+
+
+class Outcome(StrEnum):
+    """What a check says. Without enough data: inconclusive, never passed."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Dist:
+    """A distribution. A quantile that `count` does not support is None (DESIGN.md section 5)."""
+
+    count: int
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    max: float | None = None
+    ci95_p95: tuple[float, float] | None = None
+    """95 % interval of the p95; honest about autocorrelation."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """Which run this is."""
+
+    id: str
+    path: str
+    scenario: str | None
+    seed: int | None
+    started_at: str
+    """ISO 8601, UTC."""
+    duration_s: float
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """The pool as configured. None: the pool class has no such setting."""
+
+    pool_size: int | None = None
+    max_overflow: int | None = None
+    pool_timeout_s: float | None = None
+    pool_recycle_s: float | None = None
+    pre_ping: bool | None = None
+    lifo: bool | None = None
+
+    @property
+    def capacity(self) -> float | None:
+        """pool_size + max_overflow; infinite when unlimited; None when the pool has no size."""
+        if self.pool_size is None or self.max_overflow is None:
+            return None
+        return float("inf") if self.max_overflow < 0 or self.pool_size == 0 else self.pool_size + self.max_overflow
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """The database server when the run began. None: could not be seen."""
+
+    version: str | None = None
+    max_connections: int | None = None
+    reserved_connections: int | None = None
+    in_use: int | None = None
+    """Sessions of others, poolctl's own excluded."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetInfo:
+    """What was watched."""
+
+    dialect: str
+    driver: str
+    pool_class: str
+    settings: PoolSettings
+    server: ServerInfo = ServerInfo()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadInfo:
+    """What the generator offered and did."""
+
+    offered_per_s: float
+    achieved_per_s: float
+    arrivals: int
+    skipped: int
+    start_lag_s: Dist
+    loop_cpu: float | None = None
+    """Share of one core used by the busiest worker's loop thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidityCheck:
+    """One check of the run itself. A failed one makes every objective inconclusive."""
+
+    check: str
+    ok: bool
+    value: float | None
+    limit: float | None
+    detail: str = ""
+    """One sentence for a person, with the numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseCounts:
+    """How the leases ended. Sums to total."""
+
+    total: int = 0
+    returned: int = 0
+    timed_out: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    invalidated: int = 0
+    detached: int = 0
+    abandoned: int = 0
+    open: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Where the time went."""
+
+    acquire_time_s: Dist
+    wait_time_s: Dist
+    connect_time_s: Dist
+    ping_time_s: Dist
+    hold_time_s: Dist
+    sql_time_s: Dist
+    idle_in_hold_s: Dist
+    checkin_time_s: Dist
+    response_time_s: Dist | None = None
+    """Load test only: intended start to end of an operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPoint:
+    """The pool in one slice of the time line: maxima in the slice, except the mean."""
+
+    at_s: float
+    """Start of the slice, seconds since the run began."""
+    arrivals: int
+    checked_out: int
+    mean_checked_out: float
+    overflow: int
+    waiting: int
+    timed_out: int
+    p95_wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolInfo:
+    """The pool over the run."""
+
+    peak_checked_out: int
+    peak_overflow: int
+    peak_waiting: int
+    mean_checked_out: float
+    utilisation: float | None
+    """Mean checked out ÷ capacity; None when unlimited."""
+    connects_per_1000: float | None
+    """Connections opened per 1,000 checkouts."""
+    timeline: list[PoolPoint] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRow:
+    """One site (line of code) under one context (transaction or endpoint)."""
+
+    site: str
+    """`file:line function`."""
+    context: str | None
+    leases: int
+    hold_time_s: Dist
+    hold_share: float | None
+    """Its share of all holding."""
+    sql_share: float | None
+    """sql_time ÷ hold_time."""
+    wait_caused_s: float | None
+    """Waiting of others while it held, split evenly among the holders, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong (or worth knowing), with its evidence."""
+
+    code: str
+    """`PC` and three digits."""
+    slug: str
+    severity: Severity
+    confidence: str
+    """low | medium | high."""
+    title: str
+    """One sentence, with the decisive number."""
+    evidence: list[str]
+    """Numbers, each with the threshold used."""
+    advice: str
+    """The exact setting or line."""
+    sites: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveResult:
+    """One objective, judged."""
+
+    objective: str
+    value: float | None
+    ci: tuple[float, float] | None
+    verdict: Outcome
+    reason: str = ""
+    """Why inconclusive, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says about one size."""
+
+    pool_size: int
+    max_overflow: int
+    wait_time_s: Dist
+    timeout_rate: float
+    utilisation: float | None
+    connections: int
+    """Connections opened at the peak, all processes."""
+    meets: bool | None = None
+    """Whether the objective holds there; None without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """The model's prediction of the run it came from, beside the measurement."""
+
+    predicted_p95_wait_s: float | None
+    measured_p95_wait_s: float | None
+    predicted_timeout_rate: float | None
+    measured_timeout_rate: float | None
+    error: float | None
+    """|ln((predicted + 5 ms) / (measured + 5 ms))| of the p95 wait."""
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A run at the recommended settings, beside its prediction (`--verify`)."""
+
+    run_id: str
+    settings: PoolSettings
+    predicted: Prediction | None
+    measured_wait_time_s: Dist
+    measured_timeout_rate: float
+    met: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """The recommendation, or the reason why there is none."""
+
+    objective: str
+    recommended: PoolSettings | None
+    confidence: str
+    """low | medium | high | none."""
+    reason: str
+    """One sentence: why this size, or why no advice is given."""
+    backtest: Backtest | None
+    predictions: list[Prediction] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the advice holds for, and what it does not."""
+    verified: Verified | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureInfo:
+    """What capture did, and could not do."""
+
+    events: int = 0
+    dropped: int = 0
+    errors: int = 0
+    overhead: float | None = None
+    """Share of the hold and acquire time spent in capture's own code, estimated in the run."""
+    blind: list[str] = field(default_factory=list)
+    """What this source cannot tell, one line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything about one run that a person or a program is shown."""
+
+    command: str
+    verdict: str
+    """One of the verdicts (`too small`, `oversized`, `healthy`, …)."""
+    summary: str
+    """The verdict in a sentence, with its numbers: the first line of every format."""
+    exit_code: int
+    run: RunInfo
+    target: TargetInfo
+    load: LoadInfo | None
+    validity: list[ValidityCheck]
+    leases: LeaseCounts
+    times: Times
+    pool: PoolInfo
+    sites: list[SiteRow]
+    findings: list[Finding]
+    objectives: list[ObjectiveResult]
+    sizing: Sizing | None
+    capture: CaptureInfo
+    schema: str = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; NaN and infinities become null. `load` and `sizing` are left out when absent."""
+        data: dict[str, Any] = _plain(self)
+        data = {"schema": data.pop("schema"), **data}
+        return {key: value for key, value in data.items() if not (key in ("load", "sizing") and value is None)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Report:
+        """Rebuild a report from `to_json`; unknown keys are ignored, so newer minor versions stay readable."""
+        report: Report = _build(cls, {"load": None, "sizing": None, **data})
+        return report
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def _build(kind: Any, data: Any) -> Any:
+    if data is None:
+        return None
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return _build(next(arg for arg in args if arg is not type(None)), data)
+    if origin is list:
+        return [_build(args[0], item) for item in data]
+    if origin is tuple:
+        return tuple(data)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{f.name: _build(hints[f.name], data[f.name]) for f in dataclasses.fields(kind) if f.name in data})
+    return kind(data) if isinstance(kind, type) and issubclass(kind, StrEnum | float) else data

@@ -1,0 +1,126 @@
+"""Run: the directory that holds everything about one run.
+
+In: a root (`.poolctl/runs`) and the facts of `run.json`. Out: paths and facts. Knows nothing of what the files mean.
+
+```
+<root>/<id>/run.json              what ran, on what, when (no secrets)
+            events-<pid>.bin      raw records (`trace.events`), append-only, one file a process
+            names-<pid>.jsonl     sites, pools, contexts, errors, statements, once each
+            server.jsonl          samples of the server, one a line
+            leases.parquet        one row a lease       (made when the run is done, or on the first report)
+            operations.parquet    one row a work item   (load tests)
+            statements.parquet    one row a statement
+            report.json           the report
+```
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from poolctl.errors import InputError, OutputError
+
+SCHEMA = 1
+"""Version of `run.json` and of the directory's layout."""
+
+DEFAULT_ROOT = Path(".poolctl/runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run directory that exists."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The directory's name: date, time and four random letters."""
+        return self.path.name
+
+    @classmethod
+    def create(cls, root: Path = DEFAULT_ROOT) -> Run:
+        """Make a new, empty run directory under `root`. Raises OutputError when it cannot be written."""
+        name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        path = root / name
+        try:
+            path.mkdir(parents=True)
+        except OSError as error:
+            raise output_error(root, error) from None
+        return cls(path.absolute())
+
+    @classmethod
+    def open(cls, name: str, root: Path = DEFAULT_ROOT) -> Run:
+        """Return the run called `name`: `last`, an id (or its unique beginning) under `root`, or a directory's path.
+
+        Raises InputError when there is none.
+        """
+        direct = Path(name)
+        if (direct / "run.json").is_file():
+            return cls(direct.absolute())
+        known = sorted(path.parent for path in root.glob("*/run.json"))
+        if name == "last":
+            if known:
+                return cls(max(known, key=lambda path: (path / "run.json").stat().st_mtime_ns).absolute())
+            raise InputError(f"no run under {root} yet", "record one with `poolctl loadtest`")
+        matches = [path for path in known if path.name.startswith(name)]
+        if len(matches) == 1:
+            return cls(matches[0].absolute())
+        what = "is not unique" if matches else "is not a run"
+        hint = "the runs are: " + ", ".join(path.name for path in known[-5:]) if known else "record one with `poolctl loadtest`"
+        raise InputError(f"{name!r} {what} (looked for a directory with run.json, here and under {root})", hint)
+
+    def read_meta(self) -> dict[str, Any]:
+        """Return `run.json`. Raises InputError when it is missing, malformed or of another schema."""
+        try:
+            meta = json.loads((self.path / "run.json").read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path}/run.json cannot be read: {error}", "the run was not recorded to its start") from None
+        if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
+            raise InputError(f"{self.path}/run.json has another schema than {SCHEMA}", "use the poolctl that recorded it")
+        return meta
+
+    def write_meta(self, meta: dict[str, Any]) -> None:
+        """Replace `run.json` in one step; `schema` and `id` are added."""
+        self.write_text("run.json", json.dumps({"schema": SCHEMA, "id": self.id, **meta}, indent=1))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of the run in one step (temporary file, then rename). Raises OutputError."""
+        write_text(self.path / name, text)
+
+    def event_files(self) -> list[Path]:
+        """The raw event files, by name."""
+        return sorted(self.path.glob("events-*.bin"))
+
+    def names_file(self, events: Path) -> Path:
+        """The names file that belongs to an event file."""
+        return events.with_name(events.name.replace("events-", "names-", 1)).with_suffix(".jsonl")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in one step. Raises OutputError; a file that was there stays whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise output_error(path, error) from None
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Turn the system's refusal into one clear line."""
+    hints = {
+        errno.ENOSPC: "free some space, or choose another place with --runs-dir",
+        errno.EDQUOT: "free some space, or choose another place with --runs-dir",
+        errno.EACCES: "choose a directory you may write with --runs-dir",
+        errno.EROFS: "choose a directory you may write with --runs-dir",
+        errno.ENOTDIR: "a part of that path is a file: choose another with --runs-dir",
+    }
+    return OutputError(f"cannot write {path}: {error.strerror}", hints.get(error.errno or 0, "choose another place"))
