@@ -5,7 +5,8 @@ any number of records in between, and the one record that ends it; all carry the
 
 Layout, little endian: header `sequence u64, at i64, lease u64, kind u8, flags u8, pool u16, site u32`, then 32 bytes
 whose meaning depends on the kind (`PAYLOADS`). All instants and times are nanoseconds; instants are CLOCK_MONOTONIC.
-`sequence` counts from 1 in each process and is written last: a record whose sequence is not the expected one is not whole.
+`sequence` counts from 1 in each process and is written last: a record whose sequence is not the expected one is not
+whole.
 """
 
 from __future__ import annotations
@@ -76,20 +77,53 @@ class Flag(IntFlag):
 
 PAYLOADS: dict[Kind, tuple[tuple[str, str], ...]] = {
     Kind.REQUEST: (
-        ("intended_at", "q"), ("task", "Q"), ("context", "I"), ("item", "I"),
-        ("waiting", "H"), ("checked_out", "H"), ("open", "I"),
+        ("intended_at", "q"),
+        ("task", "Q"),
+        ("context", "I"),
+        ("item", "I"),
+        ("waiting", "H"),
+        ("checked_out", "H"),
+        ("open", "I"),
     ),
     Kind.CHECKOUT: (("wait", "q"), ("connect", "q"), ("ping", "q"), ("connection", "I"), ("backend_pid", "I")),
-    Kind.REFUSED: (("wait", "q"), ("connect", "q"), ("ping", "q"), ("error", "I"), ("waiting", "H"), ("checked_out", "H")),
+    Kind.REFUSED: (
+        ("wait", "q"),
+        ("connect", "q"),
+        ("ping", "q"),
+        ("error", "I"),
+        ("waiting", "H"),
+        ("checked_out", "H"),
+    ),
     Kind.STATEMENT: (("started_at", "q"), ("statement", "I"), ("spare", "I"), ("spare2", "q"), ("spare3", "q")),
     Kind.RESET: (("started_at", "q"), ("spare", "q"), ("spare2", "q"), ("spare3", "q")),
     Kind.CHECKIN: (("sql", "q"), ("reset", "q"), ("checkin", "q"), ("statements", "I"), ("transactions", "I")),
-    Kind.CONNECT: (("connect", "q"), ("spare", "q"), ("connection", "I"), ("backend_pid", "I"), ("error", "I"), ("open", "I")),
+    Kind.CONNECT: (
+        ("connect", "q"),
+        ("spare", "q"),
+        ("connection", "I"),
+        ("backend_pid", "I"),
+        ("error", "I"),
+        ("open", "I"),
+    ),
     Kind.CLOSE: (("close", "q"), ("spare", "q"), ("connection", "I"), ("open", "I"), ("spare2", "q")),
-    Kind.DETACH: (("sql", "q"), ("spare", "q"), ("connection", "I"), ("statements", "I"), ("transactions", "I"), ("spare2", "I")),
+    Kind.DETACH: (
+        ("sql", "q"),
+        ("spare", "q"),
+        ("connection", "I"),
+        ("statements", "I"),
+        ("transactions", "I"),
+        ("spare2", "I"),
+    ),
     Kind.INVALIDATE: (("spare", "q"), ("spare2", "q"), ("connection", "I"), ("error", "I"), ("spare3", "q")),
     Kind.TRACE: (("trace_high", "Q"), ("trace_low", "Q"), ("span", "Q"), ("spare", "q")),
-    Kind.OPERATION: (("intended_at", "q"), ("started_at", "q"), ("context", "I"), ("item", "I"), ("client", "I"), ("error", "I")),
+    Kind.OPERATION: (
+        ("intended_at", "q"),
+        ("started_at", "q"),
+        ("context", "I"),
+        ("item", "I"),
+        ("client", "I"),
+        ("error", "I"),
+    ),
     Kind.SAMPLE: (("cpu", "q"), ("wall", "q"), ("in_flight", "I"), ("due", "I"), ("threads_cpu", "q")),
 }
 """Field names and struct codes of the 32 payload bytes, by kind. Numbers named `context`, `error`, `statement`, `site`,

@@ -5,7 +5,8 @@ One JSON object a line, each written once, at first sight, before the first reco
 - `{"kind": "process", "pid", "python", "sqlalchemy", "anchor": [monotonic_ns, wall_ns], "argv0"}`
 - `{"kind": "pool", "n", "class", "dialect", "driver", "url" (redacted), "settings": {pool_size, …}, "engine"}`
 - `{"kind": "site", "n", "file", "line", "function", "stack": [[file, line, function], …]?}`
-- `{"kind": "context", "n", "name"}`, `{"kind": "error", "n", "name"}` (exception class only), `{"kind": "statement", "n", "text"}`
+- `{"kind": "context", "n", "name"}`, `{"kind": "error", "n", "name"}` (exception class only),
+  `{"kind": "statement", "n", "text"}`
 - `{"kind": "task", "task", "name"}`
 - `{"kind": "capture", "dropped", "errors", "overhead_ns", "blind": […]}`: counters, the last line wins
 """

@@ -33,7 +33,7 @@ class Severity(StrEnum):
 class Outcome(StrEnum):
     """What a check says. Without enough data: inconclusive, never passed."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - an outcome, not a password
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
 
@@ -369,7 +369,7 @@ def _build(kind: Any, data: Any) -> Any:
         return [_build(args[0], item) for item in data]
     if origin is tuple:
         return tuple(data)
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         return kind(**{f.name: _build(hints[f.name], data[f.name]) for f in dataclasses.fields(kind) if f.name in data})
     return kind(data) if isinstance(kind, type) and issubclass(kind, StrEnum | float) else data

@@ -12,6 +12,20 @@ In: a root (`.poolctl/runs`) and the facts of `run.json`. Out: paths and facts. 
             statements.parquet    one row a statement
             report.json           the report
 ```
+
+The keys of `run.json` that analysis reads (a missing one is "unknown", never an error):
+
+```
+schema, id            added by write_meta
+command, scenario, seed, started_at (ISO 8601, UTC), duration_s (as planned), processes
+anchor: [monotonic_ns, wall_ns]   the run's start: second 0 of every table; set when the load begins
+ended_at_s            second at which the load ended (the last operation, or the interrupt); missing: the last record
+end                   "completed" | "interrupted" | "target lost"
+target                TargetInfo as plain data: dialect, driver, pool_class, settings: {…}, server: {…}
+load                  {model: "open" | "closed", offered_per_s, arrivals, duration_s} as the tape says, all processes
+objectives            [text, …]
+think_in_hold         true when the scenario itself thinks while it holds (so idle-in-hold was asked for)
+```
 """
 
 from __future__ import annotations
@@ -73,7 +87,11 @@ class Run:
         if len(matches) == 1:
             return cls(matches[0].absolute())
         what = "is not unique" if matches else "is not a run"
-        hint = "the runs are: " + ", ".join(path.name for path in known[-5:]) if known else "record one with `poolctl loadtest`"
+        hint = (
+            "the runs are: " + ", ".join(path.name for path in known[-5:])
+            if known
+            else "record one with `poolctl loadtest`"
+        )
         raise InputError(f"{name!r} {what} (looked for a directory with run.json, here and under {root})", hint)
 
     def read_meta(self) -> dict[str, Any]:
@@ -81,9 +99,13 @@ class Run:
         try:
             meta = json.loads((self.path / "run.json").read_text())
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.path}/run.json cannot be read: {error}", "the run was not recorded to its start") from None
+            raise InputError(
+                f"{self.path}/run.json cannot be read: {error}", "the run was not recorded to its start"
+            ) from None
         if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
-            raise InputError(f"{self.path}/run.json has another schema than {SCHEMA}", "use the poolctl that recorded it")
+            raise InputError(
+                f"{self.path}/run.json has another schema than {SCHEMA}", "use the poolctl that recorded it"
+            )
         return meta
 
     def write_meta(self, meta: dict[str, Any]) -> None:
