@@ -1,0 +1,142 @@
+"""ServerWatch: the database server seen from beside the load.
+
+In: a TargetSpec. Out: what the server is (`probe`) and its sessions at an instant (`sample`), on a connection of its
+own that is never a part of the pool under test; and, as a TargetError, that the server is gone. It lives on a thread
+and an event loop of its own, so that any plain thread may ask. Knows nothing of the load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from poolctl.errors import TargetError
+from poolctl.redact import scrub
+from poolctl.target import failures, probes
+from poolctl.target.engine import connect, watch_engine
+from poolctl.target.spec import TargetSpec
+from poolctl.trace.report import ServerInfo
+
+ANSWER_S = 10.0
+"""A server that leaves a question about its sessions unanswered for so long counts as lost."""
+
+GRACE_S = 3.0
+"""A server that takes no connection for so long counts as lost. PostgreSQL restarts itself within it after a crash of
+one backend, which is not a loss."""
+
+RETRY_S = 0.25
+CLOSE_S = 3.0
+
+Answer = TypeVar("Answer")
+
+
+class ServerWatch:
+    """Use it as a context manager, or `close` it. Methods block the calling thread, never an event loop of its own.
+
+    The connection is opened with the first question; `probe` before the load starts, so that the watcher is not
+    the one that finds all connections taken.
+    """
+
+    def __init__(self, spec: TargetSpec) -> None:
+        self.blind: list[str] = []
+        """What this role or this server does not show, one line each."""
+        self.lost: TargetError | None = None
+        """The loss of the server, once it was seen."""
+        self._spec = spec
+        self._engine: AsyncEngine | None = None
+        self._connection: AsyncConnection | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="poolctl-server-watch", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> ServerWatch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def probe(self) -> ServerInfo:
+        """Return what the server is. Raises TargetError when it cannot be reached."""
+        return self._ask(self._answer(probes.server_info, grace_s=0.0)) or ServerInfo()
+
+    def sample(self) -> dict[str, Any] | None:
+        """Return the server's sessions now (keys: `probes.sessions`); None when there is nothing to see.
+
+        Raises TargetError, each time from then on, when the server is lost.
+        """
+        if self.lost is not None:
+            raise self.lost
+        try:
+            sample = self._ask(self._answer(probes.sessions, grace_s=GRACE_S))
+        except TargetError as error:
+            self.lost = error
+            raise
+        if sample is not None and sample["hidden"]:
+            self._add_blind(probes.HIDDEN)
+        return sample
+
+    def close(self) -> None:
+        """Close the connection and end the thread; does nothing the second time."""
+        if self._loop.is_closed():
+            return
+        with contextlib.suppress(Exception):
+            self._ask(self._disconnect(dispose=True))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _ask(self, question: Coroutine[Any, Any, Answer]) -> Answer:
+        future = asyncio.run_coroutine_threadsafe(question, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def _answer(self, question: Callable[[AsyncConnection], Awaitable[Answer]], grace_s: float) -> Answer | None:
+        """Ask on the open connection; when it is gone, on new ones until `grace_s` passed. None: cannot be seen."""
+        give_up_at: float | None = None
+        while True:
+            try:
+                if self._connection is None:
+                    self._connection = await self._connect()
+                return await asyncio.wait_for(question(self._connection), ANSWER_S)
+            except Exception as error:  # noqa: BLE001 - drivers raise what they like; all of it is explained or counted
+                connected = self._connection is not None
+                await self._disconnect()
+                if connected and not failures.is_connection_loss(error):
+                    self._add_blind(f"the server's sessions: {scrub(str(error), self._spec.url)[:200]}")
+                    return None
+                if grace_s and failures.is_busy(error):
+                    return None  # it answers: its connections are all taken, which is what a load test may do
+                give_up_at = self._loop.time() + grace_s if give_up_at is None else give_up_at
+                if self._loop.time() >= give_up_at:
+                    raise failures.explain(error, self._spec.shown, self._spec.url) from None
+            await asyncio.sleep(RETRY_S)
+
+    async def _connect(self) -> AsyncConnection:
+        if self._engine is None:
+            self._engine = await watch_engine(self._spec)
+        return await connect(self._engine)
+
+    async def _disconnect(self, *, dispose: bool = False) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(CLOSE_S):
+                    await connection.invalidate()  # asks nothing of a server that may be gone or frozen
+                    await connection.close()
+        if dispose and self._engine is not None:
+            await self._engine.dispose()
+
+    def _add_blind(self, line: str) -> None:
+        if line not in self.blind:
+            self.blind.append(line)
