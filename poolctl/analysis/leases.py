@@ -1,0 +1,180 @@
+"""Leases: the tables of a run, from its records or from the tables kept beside them.
+
+In: a run directory. Out: `Tables`, pandas frames with FIELD.md's words as columns, times in seconds, instants in
+seconds since the run began (`anchor` of run.json, else the first record). Knows nothing of statistics, settings or verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from poolctl.analysis import cache, columns, frames
+from poolctl.analysis.records import Array, Columns, first_instant, read
+from poolctl.trace.names import read_names
+from poolctl.trace.report import CaptureInfo, PoolSettings
+from poolctl.trace.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One pool of one process, as it was configured."""
+
+    process: int
+    number: int
+    pool_class: str
+    settings: PoolSettings
+    engine: str = ""
+
+
+@dataclass
+class Tables:
+    """A run as tables. Rows are in the order of the requests within each process."""
+
+    leases: pd.DataFrame
+    """One row a lease (`frames.LEASES`). The acquire and wait times of a refused lease count until its refusal."""
+    operations: pd.DataFrame
+    """One row a work item of the load generator (`frames.OPERATIONS`); empty without one."""
+    connections: pd.DataFrame
+    """One row a connection opened, failed to open, or closed (`event`), in the order of time."""
+    samples: pd.DataFrame
+    """The generator's look at itself, once a second: cpu_s of wall_s used by its loop's thread."""
+    load_statements: Callable[[], pd.DataFrame]
+    """Reads the statements when they are first wanted: often the largest table, and seldom needed."""
+    pools: list[Pool] = field(default_factory=list)
+    meta: dict[str, Any] = field(default_factory=dict)
+    """run.json."""
+    capture: CaptureInfo = field(default_factory=CaptureInfo)
+    length_s: float = 0.0
+    """From second 0 to the end of the load (`ended_at_s` of run.json), else to the last record."""
+
+    @cached_property
+    def statements(self) -> pd.DataFrame:
+        """One row a statement: process, lease, started_at_s, sql_time_s, control (a commit or rollback)."""
+        return self.load_statements()
+
+
+def tables(run: Run) -> Tables:
+    """Return the run's tables: those kept beside the records when they still fit them, else built anew and kept.
+
+    Raises InputError when run.json or an event file cannot be read. A disk that cannot take the tables is no error:
+    they are built again next time.
+    """
+    meta = run.read_meta()
+    files = [path for events in run.event_files() for path in (events, run.names_file(events)) if path.is_file()]
+    mark = {
+        "anchor": meta.get("anchor"),
+        "files": [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files],
+    }
+    found = cache.load(run.path, mark if files else None)
+    if found is None:
+        found = _build(run, meta)
+        if cache.store(run.path, mark, found):
+            found.frames.pop("statements")
+    kept = found.frames
+    return Tables(
+        leases=frames.with_all_ends(kept["leases"]),
+        operations=kept["operations"],
+        connections=kept["connections"],
+        samples=kept["samples"],
+        load_statements=lambda: kept["statements"] if "statements" in kept else cache.frame(run.path, "statements"),
+        pools=[_pool(entry) for entry in found.facts["pools"]],
+        meta=meta,
+        capture=CaptureInfo(**found.facts["capture"]),
+        length_s=float(meta.get("ended_at_s") or found.facts["last_s"]),
+    )
+
+
+@dataclass
+class _Labels:
+    """Names of all processes under one numbering, so that their columns can be joined without strings."""
+
+    codes: dict[str, int] = field(default_factory=dict)
+    entries: list[dict[str, Any]] = field(default_factory=list)
+
+    def lookup(self, entries: dict[int, dict[str, Any]], text: Callable[[dict[str, Any]], str]) -> Array:
+        """Return an array from one process's numbers to the common ones; -1 for none."""
+        table = np.full(max(entries, default=0) + 2, -1, np.int32)
+        for number, entry in entries.items():
+            name = text(entry)
+            if name not in self.codes:
+                self.codes[name] = len(self.codes)
+                self.entries.append(entry)
+            table[number] = self.codes[name]
+        return table
+
+
+def _build(run: Run, meta: dict[str, Any]) -> cache.Kept:
+    sites, contexts, errors = _Labels(), _Labels(), _Labels()
+    parts: dict[str, list[dict[str, Array]]] = {name: [] for name in cache.FRAMES}
+    counters: list[dict[str, Any]] = []
+    pools: list[list[Any]] = []
+    events = lost = 0
+    last = 0.0
+    files = run.event_files()
+    origin = int(meta["anchor"][0]) if meta.get("anchor") else min(map(first_instant, files), default=0)
+    for path in files:
+        raw, names = read(path), read_names(run.names_file(path))
+        look = {
+            "site": sites.lookup(names["site"], site_text),
+            "context": contexts.lookup(names["context"], _name),
+            "error": errors.lookup(names["error"], _name),
+        }
+        for name, found in _of_process(raw, look, origin).items():
+            parts[name].append({"process": np.full(len(found[next(iter(found))]), raw.pid, np.int64), **found})
+        events, lost, last = events + raw.count, lost + raw.lost, max(last, columns.last_instant(raw, origin))
+        counters.append(names["capture"].get(0, {}))
+        pools += [[raw.pid, number, entry] for number, entry in sorted(names["pool"].items())]
+    made = {
+        "leases": frames.leases(
+            parts.pop("leases"), sites.entries, list(sites.codes), list(contexts.codes), list(errors.codes)
+        ),
+        "operations": frames.operations(parts.pop("operations"), list(contexts.codes), list(errors.codes)),
+        "connections": frames.connections(parts.pop("connections")),
+        "samples": frames.samples(parts.pop("samples")),
+        "statements": frames.statements(parts.pop("statements")),
+    }
+    return cache.Kept(made, {"capture": _capture(events, lost, counters), "pools": pools, "last_s": last})
+
+
+def _of_process(raw: Columns, look: dict[str, Array], origin: int) -> dict[str, dict[str, Array]]:
+    operations = columns.operations_of(raw, look, origin)
+    leases = columns.leases_of(raw, look, origin)
+    leases["client"] = columns.clients_of(leases, operations)
+    return {
+        "leases": leases,
+        "operations": operations,
+        "connections": columns.connections_of(raw, origin),
+        "samples": columns.samples_of(raw, origin),
+        "statements": columns.statements_of(raw, origin),
+    }
+
+
+def site_text(entry: dict[str, Any]) -> str:
+    """Return a site as everybody sees it: `file:line function`."""
+    return f"{entry.get('file', '?')}:{entry.get('line', 0)} {entry.get('function', '?')}"
+
+
+def _name(entry: dict[str, Any]) -> str:
+    return str(entry.get("name", "?"))
+
+
+def _pool(kept: list[Any]) -> Pool:
+    process, number, entry = kept
+    known = {name: entry.get("settings", {}).get(name) for name in PoolSettings.__dataclass_fields__}
+    return Pool(process, number, str(entry.get("class", "?")), PoolSettings(**known), str(entry.get("engine") or ""))
+
+
+def _capture(events: int, lost: int, counters: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up what the processes' capture says of itself; lost records are counted from the gaps, too."""
+    return {
+        "events": events,
+        "dropped": max(lost, sum(int(counter.get("dropped", 0)) for counter in counters)),
+        "errors": sum(int(counter.get("errors", 0)) for counter in counters),
+        "blind": list(dict.fromkeys(line for counter in counters for line in counter.get("blind", []))),
+    }
