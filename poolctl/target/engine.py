@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from poolctl.errors import UsageError
 from poolctl.redact import redact
-from poolctl.target import failures, pools, probes, user_engine
+from poolctl.target import failures, permission, pools, probes, user_engine
 from poolctl.target.spec import OVERRIDES, TargetSpec
 from poolctl.trace.report import ServerInfo, TargetInfo
 
@@ -90,16 +90,21 @@ def describe(engine: AsyncEngine) -> TargetInfo:
 def check(spec: TargetSpec) -> ServerInfo:
     """Connect once and return what the server says of itself; for a thread without a running event loop.
 
-    Raises TargetError when the server cannot be used, UsageError or ConfigError when the target itself is wrong.
+    Raises TargetError when the server cannot be used, UsageError or ConfigError when the target itself is wrong, or is
+    on another machine and nobody said `--yes`.
     """
     return asyncio.run(_check(spec))
 
 
 async def _check(spec: TargetSpec) -> ServerInfo:
     engine = await watch_engine(spec)
+    named = permission.hosts(engine.url)
+    permission.refuse_distant(spec, named)
     try:
         connection = await connect(engine)
         try:
+            if not named:  # a creator, or PGHOST: only the server knows where it is
+                permission.refuse_distant(spec, await asyncio.wait_for(probes.address(connection), CONNECT_S))
             return await asyncio.wait_for(probes.server_info(connection), CONNECT_S)
         finally:
             await connection.close()

@@ -60,6 +60,13 @@ async def server_info(connection: AsyncConnection) -> ServerInfo:
     return ServerInfo(version=".".join(map(str, version)) if version else None)
 
 
+async def address(connection: AsyncConnection) -> list[str]:
+    """Return the server's own address as it sees it: none over a unix socket, or where the dialect cannot tell."""
+    if connection.dialect.name != "postgresql":
+        return []
+    return [row[0] for row in await _rows(connection, text("select host(inet_server_addr())")) if row[0]]
+
+
 async def sessions(connection: AsyncConnection) -> dict[str, Any] | None:
     """Return the sessions of others right now, or None where the dialect has nothing to see or the role may not.
 
