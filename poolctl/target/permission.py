@@ -29,12 +29,12 @@ def hosts(url: URL) -> list[str]:
     return [name for name in named if name]
 
 
-def refuse_distant(spec: TargetSpec, url: URL) -> None:
-    """Raise UsageError when load would leave this machine and nobody said `--yes`."""
-    if not spec.yes and not is_local(url):
-        away = ", ".join(sorted({host for host in hosts(url) if not _is_local_host(host)}))
+def refuse_distant(spec: TargetSpec, named: Iterable[str]) -> None:
+    """Raise UsageError when one of the hosts is not this machine and nobody said `--yes`."""
+    away = sorted({host for host in named if not _is_local_host(host)})
+    if away and not spec.yes:
         raise UsageError(
-            f"{away} is not this machine, and a load test can take a database down", "add --yes to load it"
+            f"{', '.join(away)} is not this machine, and a load test can take a database down", "add --yes to load it"
         )
 
 
