@@ -1,0 +1,46 @@
+"""Report -> text. One module a format, each with one function `render(report, style) -> str`; this is their registry.
+
+In: a `poolctl.trace.report.Report`. Out: text. Nothing here computes a statistic, reads a run or prints.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from poolctl.errors import UsageError
+from poolctl.report.style import Style
+from poolctl.trace.report import Report
+
+FORMATS = {
+    "console": "poolctl.report.console",
+    "json": "poolctl.report.json_document",
+    "markdown": "poolctl.report.markdown",
+}
+"""Format -> the module that writes it."""
+
+ENDINGS = {".txt": "console", ".json": "json", ".md": "markdown", ".markdown": "markdown"}
+"""Ending of a file -> its format."""
+
+
+def render(report: Report, format: str, *, width: int = 100, color: bool = False) -> str:  # noqa: A002 - the option's name
+    """Return `report` as text that ends with a newline. Raises UsageError when there is no such format."""
+    module = importlib.import_module(FORMATS[check_format(format)])
+    text: str = module.render(report, Style(width=width, color=color))
+    return text
+
+
+def check_format(name: str) -> str:
+    """Return `name` when it is a format. Raises UsageError, naming those that are."""
+    if name not in FORMATS:
+        raise UsageError(f"no format {name!r}", f"the formats are {', '.join(FORMATS)}")
+    return name
+
+
+def format_of(path: Path) -> str:
+    """Return the format that the ending of `path` names. Raises UsageError when it names none."""
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        problem = f"the ending {ending!r} names no format" if ending else "it has no ending to name the format"
+        raise UsageError(f"cannot write a report to {path}: {problem}", f"end it in {', '.join(ENDINGS)}")
+    return ENDINGS[ending]
