@@ -51,6 +51,8 @@ class Kind(IntEnum):
     """A load generator's operation ended: one work item of the tape. lease 0."""
     SAMPLE = 13
     """The generator looked at itself: one a second, lease 0."""
+    FETCH = 14
+    """Many rows were fetched for the holder, long enough to tell; `at` is the end of it. In the lease's `sql` too."""
 
 
 class Flag(IntFlag):
@@ -94,7 +96,7 @@ PAYLOADS: dict[Kind, tuple[tuple[str, str], ...]] = {
         ("waiting", "H"),
         ("checked_out", "H"),
     ),
-    Kind.STATEMENT: (("started_at", "q"), ("statement", "I"), ("spare", "I"), ("spare2", "q"), ("spare3", "q")),
+    Kind.STATEMENT: (("started_at", "q"), ("statement", "I"), ("error", "I"), ("spare2", "q"), ("spare3", "q")),
     Kind.RESET: (("started_at", "q"), ("spare", "q"), ("spare2", "q"), ("spare3", "q")),
     Kind.CHECKIN: (("sql", "q"), ("reset", "q"), ("checkin", "q"), ("statements", "I"), ("transactions", "I")),
     Kind.CONNECT: (
@@ -125,6 +127,7 @@ PAYLOADS: dict[Kind, tuple[tuple[str, str], ...]] = {
         ("error", "I"),
     ),
     Kind.SAMPLE: (("cpu", "q"), ("wall", "q"), ("in_flight", "I"), ("due", "I"), ("threads_cpu", "q")),
+    Kind.FETCH: (("started_at", "q"), ("spare", "q"), ("spare2", "q"), ("spare3", "q")),
 }
 """Field names and struct codes of the 32 payload bytes, by kind. Numbers named `context`, `error`, `statement`, `site`,
 `pool` refer to the names file of the same process; 0 is "none". `wait`, `connect`, `ping`, `sql`, `reset`, `checkin`,

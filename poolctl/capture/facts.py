@@ -1,0 +1,74 @@
+"""Facts: what a pool and a driver's connection say about themselves without a query. Never a secret.
+
+In: objects of SQLAlchemy's and of the driver's. Out: plain values; what cannot be read is left out.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def describe_pool(pool: Any, engine: Any) -> dict[str, Any]:
+    """Return the names-file entry of a pool; `engine` is its Engine where known."""
+    dialect = pool._dialect
+    return {
+        "class": type(pool).__name__,
+        "dialect": getattr(dialect, "name", None),
+        "driver": getattr(dialect, "driver", None),
+        "url": _plain_url(engine),
+        "settings": pool_settings(pool),
+        "engine": id(dialect),  # what `Engine.dispose()` hands on from the old pool to the new
+        "logging_name": getattr(pool, "logging_name", None),
+    }
+
+
+def pool_settings(pool: Any) -> dict[str, Any]:
+    """Return the settings a pool has, by the names of DESIGN.md section 5; None where its class has no such setting."""
+    queue = getattr(pool, "_pool", None)
+    queued = queue is not None and hasattr(queue, "maxsize")
+    recycle = getattr(pool, "_recycle", -1)
+    return {
+        "pool_size": queue.maxsize if queue is not None and queued else None,
+        "max_overflow": getattr(pool, "_max_overflow", None) if queued else None,
+        "pool_timeout_s": getattr(pool, "_timeout", None) if queued else None,
+        "pool_recycle_s": recycle if recycle is not None and recycle >= 0 else None,
+        "pre_ping": bool(getattr(pool, "_pre_ping", False)),
+        "lifo": bool(getattr(queue, "use_lifo", False)) if queued else None,
+    }
+
+
+def engine_of(pool: Any) -> Any:
+    """Return the Engine in whose `raw_connection` we are, when it is `pool`'s; None otherwise. Looks at frames: slow."""
+    frame = sys._getframe(1)
+    for _ in range(12):
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+        if frame.f_code.co_name == "raw_connection":
+            engine = frame.f_locals.get("self")
+            return engine if getattr(engine, "pool", None) is pool else None
+    return None
+
+
+def backend_pid(pool: Any, connection: Any) -> int:
+    """Return the server's id for a connection where the driver knows it; 0 otherwise."""
+    driver = pool._dialect.get_driver_connection(connection)
+    info = getattr(driver, "info", None)
+    found = getattr(info, "backend_pid", None)  # psycopg, psycopg2
+    for method in ("get_server_pid", "thread_id"):  # asyncpg; PyMySQL, mysqlclient, aiomysql, asyncmy
+        if found is None:
+            found = getattr(driver, method, None)
+    if callable(found):
+        found = found()
+    return found if isinstance(found, int) and 0 < found < 1 << 32 else 0
+
+
+def _plain_url(engine: Any) -> str | None:
+    url = getattr(engine, "url", None)
+    if url is None:
+        return None
+    host = url.host or url.query.get("host") or ""
+    port = f":{url.port}" if url.port else ""
+    user = f"{url.username}@" if url.username else ""
+    return f"{url.drivername}://{user}{host}{port}/{url.database or ''}"

@@ -1,0 +1,262 @@
+"""Recorder: gives everything its number and writes it into the ring. Standard library only; used inside the application.
+
+In: what the hooks saw. Out: records and names in shared memory (`trace.ring`), and one file, opened once: the first
+line of `names-<pid>.jsonl`, by which poolctl finds the ring. No I/O afterwards, no thread, no lock held across anything.
+
+Nothing here may hurt the application: tables are capped (a number 0 means "one too many"), errors are counted in the
+ring's header, and the callers in `pool_hooks` swallow what is raised.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import platform
+import re
+import sys
+import weakref
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from poolctl.capture.sites import Walker, place
+from poolctl.trace.events import Flag, Kind
+from poolctl.trace.ring import COUNTERS, RingWriter
+from poolctl.trace.run import output_error
+
+ERRORS, OVERHEAD, SAMPLED, LEASES = (COUNTERS.index(name) for name in ("errors", "overhead_ns", "sampled", "leases"))
+
+CAPS = {"site": 4096, "context": 4096, "statement": 4096, "error": 512, "pool": 65535}
+"""How many distinct ones of each are named."""
+
+_CODES = 32768
+_LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
+
+
+class Recorder:
+    """Records into a ring of `ring_records` (a power of two), announced in `directory`. Raises OutputError when it cannot.
+
+    `skip` names modules of the application that are never the ones that asked (its own session helpers). `stacks`:
+    "first" gives the stack with the first sight of a site, "none" never.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        ring_records: int = 65536,
+        names_bytes: int = 2 << 20,
+        stacks: str = "first",
+        skip: tuple[str, ...] = (),
+    ) -> None:
+        self.directory = directory
+        self.walker = Walker(skip)
+        self.blind: list[str] = []
+        """What this capture cannot tell, one sentence each."""
+        self.lease_number = itertools.count(1).__next__
+        self.connection_number = itertools.count(1).__next__
+        self._stacks = stacks == "first"
+        self._ring_options = {"records": ring_records, "names_bytes": names_bytes}
+        self.forked: list[Any] = []
+        """Called, each without arguments, in a forked child after its ring is open."""
+        self._open()
+        _recorders.add(self)
+
+    @property
+    def ring_path(self) -> Path:
+        """Where the ring is."""
+        return self.ring.path  # type: ignore[no-any-return]
+
+    def name(self, kind: str, text: str) -> int:
+        """Return the number of a context, an error class or another name; 0 when there are too many."""
+        number = self._numbers.get((kind, text))
+        if number is None:
+            key = "text" if kind == "statement" else "name"
+            number = self._new(kind, (kind, text), {key: text})
+        return number
+
+    def context(self, name: str) -> int:
+        """Return the number of an endpoint's or a transaction's name."""
+        number = self._contexts.get(name)
+        if number is None:
+            number = self._contexts[name] = self.name("context", name)
+        return number
+
+    def error(self, error: BaseException) -> int:
+        """Return the number of an exception's class."""
+        kind = type(error)
+        return self.name(
+            "error", kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        )
+
+    def statement(self, text: Any) -> int:
+        """Return the number of a statement, named without its literals and cut at 300 characters."""
+        key = hash(text)  # not the text: it may be long
+        number = self._statements.get(key)
+        if number is None:
+            if len(self._statements) >= CAPS["statement"]:
+                return 0
+            plain = " ".join(_LITERAL.sub("?", str(text)[:2000]).split())[:300]
+            number = self._statements[key] = self.name("statement", plain)
+        return number
+
+    def site(self, depth: int) -> int:
+        """Return the number of the place that asked, `depth` frames above the caller; 0 when there is none."""
+        frame = self.walker.find(depth + 1)
+        if frame is None:
+            return 0
+        key = (id(frame.f_code), frame.f_lasti)
+        number = self._codes.get(key)
+        if number is None:
+            number = self.site_of(place(frame), frame)
+            if len(self._codes) < _CODES:
+                self._codes_alive.append(frame.f_code)
+                self._codes[key] = number
+        return number
+
+    def site_of(self, where: tuple[str, int, str], frame: FrameType | None = None) -> int:
+        """Return the number of (file, line, function); `frame` is where its stack begins."""
+        number = self._sites.get(where)
+        if number is None:
+            file, line, function = where
+            entry: dict[str, Any] = {"file": file, "line": line, "function": function}
+            if frame is not None and self._stacks:
+                entry["stack"] = self.walker.stack(frame)
+            number = self._sites[where] = self._new("site", where, entry)
+        return number
+
+    def pool(self, entry: dict[str, Any]) -> int:
+        """Return a number for a new pool described by `entry`."""
+        return self._new("pool", None, entry)
+
+    def note(self, entry: dict[str, Any]) -> None:
+        """Publish an entry that has no number of its own."""
+        self.ring.write_name(json.dumps(entry).encode())
+
+    def operation(
+        self,
+        intended_at: int,
+        started_at: int,
+        ended_at: int,
+        context: str,
+        item: int,
+        client: int = 0,
+        flags: int = 0,
+        error: BaseException | str | None = None,
+    ) -> None:
+        """Record that a work item of the tape ended. Instants are monotonic nanoseconds; started_at 0: never started."""
+        number = 0 if error is None else self.name("error", error) if isinstance(error, str) else self.error(error)
+        self.ring.write(
+            Kind.OPERATION,
+            ended_at,
+            0,
+            int(flags) | (Flag.ERROR if number and not flags else 0),
+            0,
+            0,
+            intended_at,
+            started_at,
+            self.context(context),
+            item,
+            client,
+            number,
+        )
+
+    def sample(self, at: int, *, cpu: int, wall: int, in_flight: int, due: int, threads_cpu: int) -> None:
+        """Record how the load generator itself is doing; `cpu`, `wall` and `threads_cpu` in nanoseconds since the last."""
+        self.ring.write(Kind.SAMPLE, at, 0, 0, 0, 0, cpu, wall, in_flight, due, threads_cpu)
+
+    def count_error(self) -> None:
+        """Count an error of capture's own; it goes no further."""
+        try:
+            self.ring.counters[ERRORS] += 1
+        except Exception:
+            pass
+
+    def tell_blind(self, *sentences: str) -> None:
+        """Say what cannot be told, once each, in the trace."""
+        new = [sentence for sentence in sentences if sentence not in self.blind]
+        if new:
+            self.blind.extend(new)
+            self.note({"kind": "capture", "blind": self.blind})
+
+    def close(self) -> None:
+        """Say in the ring that nothing more will come. The ring stays for its reader."""
+        _recorders.discard(self)
+        ring, self.ring = self.ring, _no_ring()
+        ring.close()
+
+    def reopen(self) -> None:
+        """Start over in a forked child: its own ring and names, nothing of the parent's."""
+        try:
+            self._open()
+            for callback in self.forked:
+                callback()
+            if self.blind:
+                self.note({"kind": "capture", "blind": self.blind})
+        except Exception:  # no room, no directory: the child goes on, unwatched
+            self.ring = _no_ring()
+
+    def _open(self) -> None:
+        self.ring: Any = RingWriter(self.directory, **self._ring_options)
+        self._numbers: dict[Any, int] = {}
+        self._contexts: dict[str, int] = {}
+        self._statements: dict[int, int] = {}
+        self._sites: dict[tuple[str, int, str], int] = {}
+        self._codes: dict[tuple[int, int], int] = {}
+        self._codes_alive: list[Any] = []
+        self._counts = {kind: itertools.count(1).__next__ for kind in CAPS}
+        anchor = self.ring.anchor
+        sqlalchemy = sys.modules.get("sqlalchemy")
+        process = {
+            "kind": "process",
+            "pid": os.getpid(),
+            "parent": os.getppid(),
+            "python": platform.python_version(),
+            "sqlalchemy": getattr(sqlalchemy, "__version__", None),
+            "anchor": [anchor.monotonic_ns, anchor.wall_ns],
+            "argv0": sys.argv[0] if sys.argv else "",
+            "ring": str(self.ring.path),
+        }
+        path = self.directory / f"names-{os.getpid()}.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(process) + "\n")
+        except OSError as error:
+            self.ring.path.unlink(missing_ok=True)
+            raise output_error(path, error) from None
+
+    def _new(self, kind: str, key: Any, entry: dict[str, Any]) -> int:
+        number = self._counts[kind]()
+        if number > CAPS[kind]:
+            return 0
+        if not self.ring.write_name(json.dumps({"kind": kind, "n": number, **entry}).encode()):
+            return 0
+        if key is not None:
+            self._numbers[key] = number
+        return number
+
+
+class _Nothing:
+    """A ring that takes everything and keeps nothing."""
+
+    path = Path(os.devnull)
+    counters = [0] * len(COUNTERS)  # noqa: RUF012 - nobody reads it
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_args, **_more: False
+
+
+def _no_ring() -> Any:
+    return _Nothing()
+
+
+_recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for recorder in list(_recorders):
+        recorder.reopen()
+
+
+os.register_at_fork(after_in_child=_after_fork)

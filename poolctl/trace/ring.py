@@ -1,0 +1,332 @@
+"""Ring: shared memory through which a process tells what it saw, with no thread, no lock and no I/O of its own.
+
+In: records and names from the writer (the application). Out: whole records and names to the reader (poolctl), also when
+the writer hangs or was killed. Standard library only: it is carried into other people's processes.
+
+The file: a header page, an append-only arena for names, then a ring of 64-byte records. The space is reserved when the
+file is made, so that a full disk cannot kill the application with SIGBUS later.
+
+Record n is written in three steps: its sequence is set to 0 and its body written (one `pack_into`, which stores the
+fields in order), then the sequence becomes n. A reader copies and then looks at the sequences again: one that is not
+what it was, or not the one expected, is not whole. Nothing tells the writer about the reader: a reader that is too slow
+finds newer records in the place of older ones, and counts what it missed.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import mmap
+import os
+import struct
+import tempfile
+from pathlib import Path
+from threading import RLock
+
+from poolctl.clock import Anchor
+from poolctl.errors import InputError
+from poolctl.trace.events import LAYOUTS, RECORD_BYTES, VERSION, Kind
+from poolctl.trace.run import output_error
+
+MAGIC = b"POOLRING"
+
+_HEADER = struct.Struct("<8sIIQQQqq")
+"""magic, version, pid, records, offset of the names, offset of the records, monotonic ns, wall ns."""
+_COUNTERS_AT = 1024
+_NAMES_AT = mmap.PAGESIZE
+_LENGTH = struct.Struct("<I")
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's shared memory: a file there never meets a disk
+
+_PATIENCE = 10
+"""Reads after which a record that was begun and not finished, with later ones behind it, is given up."""
+
+COUNTERS = ("errors", "overhead_ns", "sampled", "leases", "names_dropped", "closed")
+"""What the writer counts about itself, readable at any time and after its death."""
+
+_PACK_REQUEST = LAYOUTS[Kind.REQUEST].pack_into
+_PACK_CHECKOUT = LAYOUTS[Kind.CHECKOUT].pack_into
+_PACK_STATEMENT = LAYOUTS[Kind.STATEMENT].pack_into
+_PACK_CHECKIN = LAYOUTS[Kind.CHECKIN].pack_into
+_PACK = {int(kind): layout.pack_into for kind, layout in LAYOUTS.items()}
+
+
+class RingWriter:
+    """The writing end; `directory` is used when there is no shared memory. Raises OutputError when there is no room.
+
+    `records` must be a power of two. Every method may be called from any thread.
+    """
+
+    def __init__(self, directory: Path, *, records: int = 65536, names_bytes: int = 2 << 20) -> None:
+        if records < 2 or records & (records - 1):
+            raise ValueError(f"records must be a power of two, not {records}")
+        records_at = _NAMES_AT + _whole_pages(names_bytes)
+        self.anchor = Anchor.now()
+        """One instant on both clocks, when the ring was made."""
+        self.path, self._memory = _reserve(directory, records_at + records * RECORD_BYTES)
+        _HEADER.pack_into(
+            self._memory,
+            0,
+            MAGIC,
+            VERSION,
+            os.getpid(),
+            records,
+            _NAMES_AT,
+            records_at,
+            self.anchor.monotonic_ns,
+            self.anchor.wall_ns,
+        )
+        view = memoryview(self._memory)
+        self._body = view[records_at:]
+        self._sequences = view[records_at:].cast("Q")
+        self._mask = records - 1
+        self._next = itertools.count(1).__next__
+        self.counters = view[_COUNTERS_AT : _COUNTERS_AT + 8 * len(COUNTERS)].cast("Q")
+        """In the order of `COUNTERS`."""
+        self._names = view[_NAMES_AT:records_at]
+        self._names_used = 0
+        self._names_lock = RLock()
+
+    def write(self, kind: int, at: int, lease: int, flags: int, pool: int, site: int, *payload: int) -> None:
+        """Write one record of any kind; `payload` in the order of `events.PAYLOADS`."""
+        sequence = self._next()
+        offset = (sequence & self._mask) << 6
+        _PACK[kind](self._body, offset, 0, at, lease, kind, flags, pool, site, *payload)
+        self._sequences[offset >> 3] = sequence
+
+    # The four kinds of every lease, spelled out: a call with `*payload` costs a third more.
+
+    def request(
+        self,
+        at: int,
+        lease: int,
+        pool: int,
+        site: int,
+        intended_at: int,
+        task: int,
+        context: int,
+        item: int,
+        waiting: int,
+        checked_out: int,
+        open_: int,
+    ) -> None:
+        """Write a REQUEST record."""
+        sequence = self._next()
+        offset = (sequence & self._mask) << 6
+        _PACK_REQUEST(
+            self._body,
+            offset,
+            0,
+            at,
+            lease,
+            1,
+            0,
+            pool,
+            site,
+            intended_at,
+            task,
+            context,
+            item,
+            waiting,
+            checked_out,
+            open_,
+        )
+        self._sequences[offset >> 3] = sequence
+
+    def checkout(
+        self,
+        at: int,
+        lease: int,
+        flags: int,
+        pool: int,
+        site: int,
+        wait: int,
+        connect: int,
+        ping: int,
+        connection: int,
+        backend_pid: int,
+    ) -> None:
+        """Write a CHECKOUT record."""
+        sequence = self._next()
+        offset = (sequence & self._mask) << 6
+        _PACK_CHECKOUT(
+            self._body, offset, 0, at, lease, 2, flags, pool, site, wait, connect, ping, connection, backend_pid
+        )
+        self._sequences[offset >> 3] = sequence
+
+    def statement(
+        self, at: int, lease: int, flags: int, pool: int, site: int, started_at: int, statement: int, error: int
+    ) -> None:
+        """Write a STATEMENT record."""
+        sequence = self._next()
+        offset = (sequence & self._mask) << 6
+        _PACK_STATEMENT(self._body, offset, 0, at, lease, 4, flags, pool, site, started_at, statement, error, 0, 0)
+        self._sequences[offset >> 3] = sequence
+
+    def checkin(
+        self,
+        at: int,
+        lease: int,
+        flags: int,
+        pool: int,
+        site: int,
+        sql: int,
+        reset: int,
+        checkin: int,
+        statements: int,
+        transactions: int,
+    ) -> None:
+        """Write a CHECKIN record."""
+        sequence = self._next()
+        offset = (sequence & self._mask) << 6
+        _PACK_CHECKIN(
+            self._body, offset, 0, at, lease, 6, flags, pool, site, sql, reset, checkin, statements, transactions
+        )
+        self._sequences[offset >> 3] = sequence
+
+    def write_name(self, line: bytes) -> bool:
+        """Publish one line for the names file; False when the arena is full."""
+        size = 4 + len(line) + (-len(line) % 4)
+        with self._names_lock:  # a collector's callback in this very thread may come in between: two plain stores
+            offset = self._names_used
+            fits = offset + size + 4 <= len(self._names)
+            self._names_used = offset + size if fits else offset
+        if not fits:
+            self.counters[COUNTERS.index("names_dropped")] += 1
+            return False
+        self._names[offset + 4 : offset + 4 + len(line)] = line
+        _LENGTH.pack_into(self._names, offset, len(line))  # last: a length of 0 is "not written yet"
+        return True
+
+    def close(self) -> None:
+        """Say that nothing more will come, and let go of the memory. The file stays for the reader."""
+        self.counters[COUNTERS.index("closed")] = 1
+        for view in (self._body, self._sequences, self.counters, self._names):
+            view.release()
+
+
+def _whole_pages(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def _reserve(directory: Path, size: int) -> tuple[Path, mmap.mmap]:
+    places = [_SHARED_MEMORY] if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK) else []
+    for place in (*places, directory):
+        try:
+            fd, name = tempfile.mkstemp(prefix=f"poolctl-{os.getpid()}-", suffix=".ring", dir=place)
+        except OSError as error:
+            if place is directory:
+                raise output_error(directory, error) from None
+            continue
+        try:
+            os.posix_fallocate(fd, 0, size)
+            return Path(name), mmap.mmap(fd, size)
+        except OSError as error:
+            Path(name).unlink(missing_ok=True)
+            if place is directory:
+                raise output_error(directory, error) from None
+        finally:
+            os.close(fd)
+    raise output_error(directory, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+
+class RingReader:
+    """The reading end. Raises InputError when the file is not a ring of this version."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read the ring {path}: {error}", "the process that wrote it is gone") from None
+        if self._memory[:8] != MAGIC or _HEADER.unpack_from(self._memory)[1] != VERSION:
+            raise InputError(f"{path} is not a ring of this version", "use one poolctl on both sides")
+        _, _, self.pid, self._records, names_at, records_at, *anchor = _HEADER.unpack_from(self._memory)
+        self.anchor = (int(anchor[0]), int(anchor[1]))
+        """(monotonic ns, wall ns) of one instant."""
+        view = memoryview(self._memory)
+        self._view = view
+        self._body = view[records_at : records_at + self._records * RECORD_BYTES]
+        self._sequences = self._body.cast("Q")[:: RECORD_BYTES // 8]
+        self._names = view[names_at:records_at]
+        self._counters = view[_COUNTERS_AT : _COUNTERS_AT + 8 * len(COUNTERS)].cast("Q")
+        self._names_read = 0
+        self._expected = 1
+        self._stuck = 0
+        self.dropped = 0
+        """Records that were overwritten before they were read, or never finished."""
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the writer counted about itself so far."""
+        return dict(zip(COUNTERS, self._counters.tolist(), strict=True))
+
+    def read(self, *, final: bool = False) -> bytes:
+        """Return the whole records since the last call. `final`: step over unfinished ones at once."""
+        parts: list[bytes] = []
+        while True:
+            part = self._chunk()
+            if part:
+                parts.append(part)
+                self._stuck = 0
+            elif not self._step_over(final=final):
+                return b"".join(parts)
+
+    def read_names(self) -> bytes:
+        """Return the names since the last call, one JSON object a line."""
+        lines: list[bytes] = []
+        while self._names_read + 4 <= len(self._names):
+            (length,) = _LENGTH.unpack_from(self._names, self._names_read)
+            if not length:
+                break
+            start = self._names_read + 4
+            lines.append(bytes(self._names[start : start + length]))
+            self._names_read = start + length + (-length % 4)
+        return b"".join(line + b"\n" for line in lines)
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        for view in (self._body, self._sequences, self._names, self._counters, self._view):
+            view.release()
+        self._memory.close()
+
+    def _chunk(self) -> bytes:
+        """Copy the whole records from the expected one to the ring's end, 4096 at most."""
+        first = self._expected & (self._records - 1)
+        count = min(4096, self._records - first)
+        window = self._sequences[first : first + count]
+        count = _matching(window.tolist(), self._expected)
+        data = bytes(self._body[first * RECORD_BYTES : (first + count) * RECORD_BYTES])
+        count = _matching(window[:count].tolist(), self._expected)  # overwritten while they were copied?
+        self._expected += count
+        return data[: count * RECORD_BYTES]
+
+    def _step_over(self, *, final: bool) -> bool:
+        """Skip what can no longer be read; False when there is nothing more to read."""
+        mask = self._records - 1
+        found = self._sequences[self._expected & mask]
+        if (
+            found > self._expected
+        ):  # lapped: go an eighth of the ring ahead of the writer, not to be lapped again at once
+            newest = max(self._sequences.tolist())
+            following = max(self._expected + 1, newest - self._records + 1 + self._records // 8)
+        else:
+            after = (self._expected + 1) & mask
+            if max(self._sequences[after : after + 64].tolist(), default=0) <= self._expected:
+                self._stuck = 0
+                return False
+            self._stuck += 1  # later ones are there: its writer was interrupted, or died or failed between two stores
+            if self._stuck < _PATIENCE and not final:
+                return False
+            following = self._expected + 1
+        self.dropped += following - self._expected
+        self._expected = following
+        self._stuck = 0
+        return True
+
+
+def _matching(sequences: list[int], expected: int) -> int:
+    """Return how many leading `sequences` are the expected ones, counting up by one."""
+    if sequences == list(range(expected, expected + len(sequences))):
+        return len(sequences)
+    return next(n for n, sequence in enumerate(sequences) if sequence != expected + n)
