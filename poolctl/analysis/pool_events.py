@@ -1,7 +1,8 @@
 """The pool model's full event loop: overflow, recycle, pings, failed connects, closed-loop clients, thread wake-ups.
 
 In: `Work` and `Rules`. Out: `Outcome`, equal to the last digit to what SQLAlchemy's AsyncAdaptedQueuePool does in
-virtual time (tests/property). Half a million requests a second; `pool_model.replay` chooses the lean path where that is exact.
+virtual time (tests/property). Half a million requests a second; `pool_model.replay` chooses the lean path where that
+is exact.
 """
 
 from __future__ import annotations

@@ -1,0 +1,278 @@
+"""Demand: what a recorded run asked of its pools, apart from the pool that it met.
+
+In: the `leases` table (and `operations`, for work the generator skipped). Out: per process the instants of the
+requests and, for each, a mark: which recorded lease it does over again once it has its connection. Knows nothing of
+sizes. Requests that timed out, were cancelled or failed keep their instant; what they would have done is drawn from
+the leases of the same site and context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from poolctl.analysis.pool_rules import Floats, Ints, Work
+
+CONNECT_S = 0.005
+"""Cost of a new connection where the run saw none opened (measured: 3 ms idle, 5–20 ms under load)."""
+SEEN_WHOLE = ("returned", "invalidated", "detached", "abandoned")
+"""Ends of a lease whose hold was seen from checkout to its end."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What leases did once they had a connection: one entry a mark."""
+
+    hold_s: Floats
+    """How long they kept the slot, ping and reset included, connect not; seconds."""
+    site: Ints
+    """A number for site and context."""
+    donors: dict[int, Ints]
+    """The marks of a site that were seen whole."""
+    connect_s: Floats
+    """Connects that were seen, to draw from; seconds."""
+    close_s: float = 0.0
+    """Mean cost of closing an overflow connection, seconds."""
+
+    def like(self, marks: Ints, random: np.random.Generator) -> Ints:
+        """Return for each mark another of the same site and context, drawn at random."""
+        drawn = marks.copy()
+        sites = self.site[marks]
+        for site in np.unique(sites):
+            where = np.flatnonzero(sites == site)
+            drawn[where] = random.choice(self.donors[int(site)], len(where))
+        return drawn
+
+
+@dataclass(frozen=True)
+class Demand:
+    """The requests of one process to its pool, in order of time."""
+
+    process: int
+    at_s: Floats
+    mark: Ints
+    marks: Marks
+    warm: int = 0
+    """Connections that were open before the first request."""
+    measured_wait_s: Floats = field(default_factory=lambda: np.empty(0))
+    """What the requests waited in the run; NaN for work the generator never started."""
+    measured_timed_out: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    client: Ints | None = None
+    """Closed loop: the client of each request, 0 for none."""
+    ended_s: Floats | None = None
+    """Closed loop: when each request was over in the run, whatever its end."""
+
+    def work(self, seed: int = 0) -> Work:
+        """Return the work for the pool model; connect costs are drawn from those seen."""
+        drawn = np.random.default_rng([seed, self.process]).choice(self.marks.connect_s, len(self.at_s))
+        return Work(self.at_s, self.marks.hold_s[self.mark], drawn, self.marks.close_s)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run as sizing sees it."""
+
+    demands: list[Demand]
+    duration_s: float
+    """From the first request to the last end."""
+    skipped: int
+    """Operations that the generator never started; they are in the demand."""
+    other_pools: int
+    """Leases of other pools of the same processes, not in the demand."""
+    held_s: float
+    """All holding together, seconds."""
+
+    @property
+    def requests(self) -> int:
+        """Requests of all processes."""
+        return sum(len(demand.at_s) for demand in self.demands)
+
+
+def read_demand(leases: pd.DataFrame, operations: pd.DataFrame | None = None, seed: int = 0) -> Recorded | None:
+    """Return the demand of the busiest pool of each process; None when no lease was seen whole."""
+    if leases.empty:
+        return None
+    pool = leases.groupby("pool").size().idxmax() if "pool" in leases else None
+    chosen = leases if pool is None else leases[leases["pool"] == pool]
+    chosen = chosen.sort_values("requested_at_s", kind="stable")
+    whole = chosen["end"].astype(str).isin(SEEN_WHOLE).to_numpy() & np.isfinite(_floats(chosen, "hold_time_s"))
+    if not whole.any():
+        return None
+    random = np.random.default_rng(seed)
+    site, names = _sites(chosen)
+    marks = _marks(chosen, whole, site)
+    mark = np.arange(len(chosen), dtype=np.int64)
+    last = float(np.nanmax(chosen[["requested_at_s", "acquired_at_s", "ended_at_s"]].to_numpy(dtype=float)))
+    mark[~whole] = marks.like(mark[~whole], random)
+    marks = _open_leases_last(marks, mark, chosen, last)
+    demands = [_of_process(chosen, mark, marks, int(process)) for process in pd.unique(chosen["process"])]
+    skipped = _skipped(operations)
+    demands = _add_skipped(demands, skipped, names, random)
+    held = float(marks.hold_s[mark].sum())
+    first = float(chosen["requested_at_s"].iloc[0])
+    return Recorded(demands, max(last - first, 1e-9), len(skipped), len(leases) - len(chosen), held)
+
+
+def _floats(table: pd.DataFrame, column: str) -> Floats:
+    if column not in table:
+        return np.full(len(table), np.nan)
+    return table[column].to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _sites(leases: pd.DataFrame) -> tuple[Ints, dict[str, int]]:
+    """Number the pairs of site and context; also the first number of each context's name."""
+    context = leases["context"].astype("string").fillna("") if "context" in leases else pd.Series("", leases.index)
+    site = leases["site"].astype("string").fillna("") if "site" in leases else pd.Series("", leases.index)
+    numbers, pairs = pd.factorize(context + "\n" + site)
+    names: dict[str, int] = {}
+    for number, pair in enumerate(pairs):
+        names.setdefault(str(pair).partition("\n")[0], number)
+    return numbers.astype(np.int64), names
+
+
+def _marks(leases: pd.DataFrame, whole: npt.NDArray[np.bool_], site: Ints) -> Marks:
+    ping = np.nan_to_num(_floats(leases, "ping_time_s"))
+    hold = np.nan_to_num(_floats(leases, "hold_time_s")) + ping
+    all_whole = np.flatnonzero(whole)
+    donors = {}
+    for number in np.unique(site):
+        same = np.flatnonzero(whole & (site == number))
+        donors[int(number)] = same if len(same) else all_whole
+    connect = _floats(leases, "connect_time_s")
+    connect = connect[np.isfinite(connect) & (connect > 0)]
+    return Marks(
+        hold,
+        site,
+        donors,
+        connect if len(connect) else np.array([CONNECT_S]),
+        float(np.mean(connect)) / 3 if len(connect) else 0.0,
+    )
+
+
+def _open_leases_last(marks: Marks, mark: Ints, leases: pd.DataFrame, last: float) -> Marks:
+    """A lease still open at the end of the run held at least until then."""
+    still = np.flatnonzero(
+        (leases["end"].astype(str) == "open").to_numpy() & np.isfinite(_floats(leases, "acquired_at_s"))
+    )
+    if not len(still):
+        return marks
+    hold = marks.hold_s.copy()
+    hold[still] = np.maximum(hold[mark[still]], last - _floats(leases, "acquired_at_s")[still])
+    mark[still] = still
+    return replace(marks, hold_s=hold)
+
+
+def _of_process(leases: pd.DataFrame, mark: Ints, marks: Marks, process: int) -> Demand:
+    mine = (leases["process"] == process).to_numpy()
+    rows = leases[mine]
+    at = _floats(rows, "requested_at_s")
+    end = rows["end"].astype(str).to_numpy()
+    ended = np.fmax(_floats(rows, "ended_at_s"), at)
+    wait = _floats(rows, "wait_time_s")
+    wait = np.where(np.isnan(wait), ended - at, wait)
+    client = rows["client"].to_numpy(dtype=np.int64) if "client" in rows else np.zeros(len(rows), dtype=np.int64)
+    return Demand(
+        process,
+        at,
+        mark[mine],
+        marks,
+        _warm(rows),
+        wait,
+        end == "timed_out",
+        client if client.all() else None,
+        ended,
+    )
+
+
+def _warm(rows: pd.DataFrame) -> int:
+    """Connections whose first lease in the run did not open them were there before it."""
+    if "connection" not in rows or "fresh" not in rows:
+        return 0
+    served = rows[rows["connection"] > 0].sort_values("acquired_at_s", kind="stable")
+    first = served.drop_duplicates("connection")
+    return int((~first["fresh"].astype(bool)).sum())
+
+
+def _skipped(operations: pd.DataFrame | None) -> pd.DataFrame:
+    if operations is None or "outcome" not in operations or operations.empty:
+        return pd.DataFrame()
+    return operations[operations["outcome"].astype(str) == "skipped"]
+
+
+def _add_skipped(
+    demands: list[Demand], skipped: pd.DataFrame, names: dict[str, int], random: np.random.Generator
+) -> list[Demand]:
+    """Put work that was never started back at its intended instant: a short pool must not hide its own demand."""
+    if skipped.empty:
+        return demands
+    grown = []
+    for demand in demands:
+        rows = skipped[skipped["process"] == demand.process]
+        marks = demand.marks
+        sites = [names.get(str(name), int(marks.site[0])) for name in rows["transaction"]]
+        drawn = np.array([random.choice(marks.donors[site]) for site in sites], dtype=np.int64)
+        at = rows["intended_at_s"].to_numpy(dtype=np.float64)
+        unmeasured, no = np.full(len(rows), np.nan), np.zeros(len(rows), dtype=bool)
+        order = np.argsort(np.concatenate([demand.at_s, at]), kind="stable")
+        grown.append(
+            replace(
+                demand,
+                at_s=np.concatenate([demand.at_s, at])[order],
+                mark=np.concatenate([demand.mark, drawn])[order],
+                measured_wait_s=np.concatenate([demand.measured_wait_s, unmeasured])[order],
+                measured_timed_out=np.concatenate([demand.measured_timed_out, no])[order],
+                client=None,
+                ended_s=None,
+            )
+        )
+    return grown
+
+
+def grow(demand: Demand, factor: float, random: np.random.Generator, jitter_s: float = 0.05) -> Demand:
+    """Return the demand with arrivals × factor (≥ 1): duplicated with a jitter, never compressed.
+
+    Compressing time would sharpen bursts and shorten them alike; duplicates keep their shape (notes: p95 up to 17 %
+    low otherwise). The copies do what another lease of the same site and context did.
+    """
+    whole, part = divmod(factor - 1, 1)
+    count = len(demand.at_s)
+    copies = np.repeat(np.arange(count), int(whole) + (random.random(count) < part))
+    at = np.concatenate(
+        [demand.at_s, np.maximum(demand.at_s[copies] + random.uniform(-jitter_s, jitter_s, len(copies)), 0)]
+    )
+    mark = np.concatenate([demand.mark, demand.marks.like(demand.mark[copies], random)])
+    order = np.argsort(at, kind="stable")
+    return replace(
+        demand,
+        at_s=at[order],
+        mark=mark[order],
+        measured_wait_s=np.empty(0),
+        measured_timed_out=np.empty(0, dtype=np.bool_),
+        client=None,
+        ended_s=None,
+    )
+
+
+def cut(demand: Demand, windows: Sequence[tuple[float, float, float]]) -> Demand:
+    """Return the requests inside the windows (from, to, moved to), in order: what a bootstrap and a quarter are
+    made of."""
+    parts: list[tuple[Floats, Ints]] = []
+    for low, high, target in windows:
+        first, last = np.searchsorted(demand.at_s, [low, high])
+        parts.append((demand.at_s[first:last] - low + target, demand.mark[first:last]))
+    empty: tuple[Any, Any] = (np.empty(0), np.empty(0, dtype=np.int64))
+    at, mark = (np.concatenate(part) for part in zip(*(parts or [empty]), strict=True))
+    return replace(
+        demand,
+        at_s=at,
+        mark=mark,
+        measured_wait_s=np.empty(0),
+        measured_timed_out=np.empty(0, dtype=np.bool_),
+        client=None,
+        ended_s=None,
+    )
