@@ -77,8 +77,10 @@ class ServerWatch:
         try:
             sample = self._ask(self._answer(probes.sessions, grace_s=GRACE_S))
         except TargetError as error:
-            self.lost = error
-            raise
+            self.lost = TargetError(
+                f"the server was lost: {error.message}", "look into its log; the run so far is kept"
+            )
+            raise self.lost from None
         if sample is not None and sample["hidden"]:
             self._add_blind(probes.HIDDEN)
         return sample
