@@ -216,9 +216,9 @@ def _from_environment(environment: Mapping[str, str], notes: list[str]) -> _Leve
             value = texts if _READERS[key] is values.texts else environment[name].strip()
             level[key] = _Said(_read(_READERS[key], value, source, from_text=True), source)
         elif name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            near = difflib.get_close_matches(name[len(PREFIX) :], [other[len(PREFIX) :] for other in known], 1)
             if near:
-                notes.append(f"the environment's {name} means nothing to poolctl: did you mean {near[0]}?")
+                notes.append(f"the environment's {name} means nothing to poolctl: did you mean {PREFIX}{near[0]}?")
     return level
 
 
@@ -282,7 +282,7 @@ def _bare(name: str) -> str:
 def _nearest(key: str) -> str:
     table, _, _name = key.rpartition(".")
     known = [other for other in _READERS if other.startswith(f"{THRESHOLDS}.") == bool(table)]
-    near = difflib.get_close_matches(key.replace("-", "_"), known, 1, cutoff=0.5)
+    near = difflib.get_close_matches(key.replace("-", "_"), known, 1)
     return f"did you mean {near[0]!r}?" if near else f"the keys are: {', '.join(known)}"
 
 

@@ -92,9 +92,13 @@ def _broken(path: str, what: str, error: BaseException) -> UsageError:
         place = f"{error.filename}:{error.lineno}"
         text = error.msg
     else:
-        frames = traceback.extract_tb(error.__traceback__)
-        theirs = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
-        place = f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else ""
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+        here = str(Path.cwd())
+        theirs = [
+            frame for frame in frames if frame.filename.startswith(here) and "site-packages" not in frame.filename
+        ]
+        frames = theirs or [frame for frame in frames if not frame.filename.startswith("<frozen")]
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
         text = str(error)
     where = f" at {place}" if place else ""
     return UsageError(
