@@ -34,8 +34,10 @@ class _Places:
     def of(self, leases: Array) -> Array:
         """Return the rows of these lease numbers, all of which are known."""
         if len(self.ids) and int(self.ids[-1]) - int(self.ids[0]) + 1 == len(self.ids):
-            return (leases - self.ids[0]).astype(np.int64)
-        return np.asarray(np.searchsorted(self.ids, leases))
+            rows: Array = (leases - self.ids[0]).astype(np.int64)
+        else:
+            rows = np.searchsorted(self.ids, leases)
+        return rows
 
 
 def _put(size: int, rows: Array, values: Array, dtype: Any, nothing: Any) -> Array:
@@ -203,15 +205,28 @@ def _trace_ids(out: dict[str, Array], columns: Columns, places: _Places) -> None
 
 
 def clients_of(leases: dict[str, Array], operations: dict[str, Array]) -> Array:
-    """Return the client of each lease that belongs to a work item; -1 for none."""
-    clients = np.full(len(leases["item"]), -1, np.int64)
+    """Return the client of each lease that belongs to a work item; 0 for none.
+
+    Items are numbered within a client's loop, so the intended instant and the name decide as well.
+    """
+    clients = np.zeros(len(leases["item"]), np.int64)
     if len(operations["item"]):
-        order = np.argsort(operations["item"], kind="stable")
-        items = operations["item"][order]
-        at = np.minimum(np.searchsorted(items, leases["item"]), len(items) - 1)
-        match = (items[at] == leases["item"]) & ~np.isnan(leases["intended_at_s"])
+        keys = _item_keys(operations["intended_at_s"], operations["item"], operations["transaction"])
+        order = np.argsort(keys, kind="stable")
+        wanted = _item_keys(leases["intended_at_s"], leases["item"], leases["context"])
+        at = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
+        match = (keys[order][at] == wanted) & ~np.isnan(leases["intended_at_s"])
         clients[match] = operations["client"][order][at][match]
     return clients
+
+
+def _item_keys(intended_at_s: Array, item: Array, context: Array) -> Array:
+    """One number for the three; both sides make the same float of the same instant."""
+    mixed = item.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + context.astype(np.uint64) * np.uint64(
+        0xC2B2AE3D27D4EB4F
+    )
+    keys: Array = intended_at_s.view(np.uint64) ^ mixed
+    return keys
 
 
 def operations_of(columns: Columns, look: dict[str, Array], origin: int) -> dict[str, Array]:

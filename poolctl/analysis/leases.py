@@ -1,7 +1,8 @@
 """Leases: the tables of a run, from its records or from the tables kept beside them.
 
 In: a run directory. Out: `Tables`, pandas frames with FIELD.md's words as columns, times in seconds, instants in
-seconds since the run began (`anchor` of run.json, else the first record). Knows nothing of statistics, settings or verdicts.
+seconds since the run began (`anchor` of run.json, else the first record). Knows nothing of statistics, settings
+or verdicts.
 """
 
 from __future__ import annotations

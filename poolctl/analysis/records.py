@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from poolctl.errors import InputError
-from poolctl.trace.events import PAYLOADS, RECORD_BYTES, VERSION, Kind
+from poolctl.trace.eventfile import read_header
+from poolctl.trace.events import PAYLOADS, RECORD_BYTES, Kind
 
 Array = npt.NDArray[Any]
 
-FILE_MAGIC = b"POOLCTL1"
 FILE_HEADER_BYTES = 64
+"""`trace.eventfile.header`."""
 PIECE = 1 << 18
 """Records read at a time: 16 MB."""
 
@@ -83,14 +84,19 @@ class Columns:
 
 
 def read(path: Path) -> Columns:
-    """Read one event file. Raises InputError when it is not one, or of another version."""
+    """Read one event file; one that was made but never written has no records.
+
+    Raises InputError when it is not an event file, or of another version.
+    """
     pieces: dict[Kind, dict[str, list[Array]]] = {kind: {name: [] for name in names} for kind, names in WANTED.items()}
     columns = Columns(pid=0)
     last = 0
     try:
+        if path.stat().st_size:
+            columns.pid, _ = read_header(path)
         with path.open("rb") as file:
-            columns.pid = _check_header(path, file.read(FILE_HEADER_BYTES))
-            while columns.pid:
+            file.seek(FILE_HEADER_BYTES)
+            while True:
                 raw = np.fromfile(file, dtype=PLAIN, count=PIECE)
                 if len(raw) == 0:
                     break
@@ -141,17 +147,3 @@ def _join(parts: list[Array], dtype: np.dtype[Any]) -> Array:
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts) if parts else np.empty(0, dtype)
-
-
-def _check_header(path: Path, header: bytes) -> int:
-    """Return the process id; 0 for a file that was made but never written."""
-    if not header:
-        return 0
-    magic, version, pid = header[:8], int.from_bytes(header[8:12], "little"), int.from_bytes(header[12:16], "little")
-    if len(header) < FILE_HEADER_BYTES or magic != FILE_MAGIC:
-        raise InputError(f"{path} is not an event file of poolctl", "name a run directory that poolctl recorded")
-    if version != VERSION:
-        raise InputError(
-            f"{path} has record layout {version}, this poolctl reads {VERSION}", "use the poolctl that recorded it"
-        )
-    return pid

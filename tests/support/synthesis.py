@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import heapq
 import json
-import struct
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from poolctl.trace.events import LAYOUTS, VERSION, Flag, Kind
+from poolctl.trace import eventfile
+from poolctl.trace.events import LAYOUTS, Flag, Kind
 from poolctl.trace.run import Run
 
 EPOCH = 5_000_000_000_000
@@ -137,7 +137,7 @@ def through_pool(
     """
     free: list[tuple[float, int]] = []
     opened, leases = 0, []
-    for index, (at, hold) in enumerate(sorted(work)):
+    for index, (at, hold) in enumerate(sorted((round(at, 6), round(hold, 6)) for at, hold in work)):
         extra = {name: value(index) if callable(value) else value for name, value in fields.items()}
         base = Lease(at, hold, item=index, task=index + 1, **extra)
         idle = [pair for pair in free if pair[0] <= at]
@@ -157,8 +157,8 @@ def through_pool(
                 )
                 continue
             _, number = heapq.heappop(free)
-            lease = replace(base, wait=max(0.0, ready - at), connection=number)
-        heapq.heappush(free, (lease.acquired + hold, lease.connection))
+            lease = replace(base, wait=max(0.0, round(ready - at, 6)), connection=number)
+        heapq.heappush(free, (round(lease.acquired + hold, 6), lease.connection))
         leases.append(lease)
     return leases
 
@@ -255,7 +255,7 @@ def write_run(
 
 def header(pid: int) -> bytes:
     """The 64 bytes at the start of an event file."""
-    return struct.pack("<8sIIqq", b"POOLCTL1", VERSION, pid, EPOCH, WALL).ljust(64, b"\0")
+    return eventfile.header(pid, (EPOCH, WALL))
 
 
 Record = tuple[int, Kind, Flag, int, int, int, tuple[int, ...]]

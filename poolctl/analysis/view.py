@@ -1,0 +1,232 @@
+"""View: a run as the judges see it, each fact computed once, when it is first asked for.
+
+In: the tables of a run, its settings, the policy, what is known of the server. Out: arrays in the order of the requests
+and step functions over time. Rules, validity checks and the verdict read it; it judges nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from poolctl.analysis import sweep
+from poolctl.analysis.leases import Pool, Tables
+from poolctl.analysis.sweep import Floats, Ints, Steps
+from poolctl.policy import Policy
+from poolctl.trace.report import PoolSettings, TargetInfo
+
+Bools = npt.NDArray[np.bool_]
+
+WAITED_S = 1e-3
+"""Below this, a wait is the pool's own work and the scheduler's, not a queue."""
+
+
+@dataclass
+class View:
+    """A run, to be judged."""
+
+    tables: Tables
+    target: TargetInfo
+    policy: Policy = field(default_factory=Policy)
+    server_samples: list[dict[str, Any]] = field(default_factory=list)
+    """Lines of server.jsonl, as `target.probes.sessions` makes them."""
+
+    def column(self, name: str) -> Floats:
+        """Return a time or an instant of every lease, in the order of the requests."""
+        values: Floats = self.tables.leases[name].to_numpy(dtype=np.float64)
+        return values if self._in_order else values[self.order]
+
+    def whole(self, name: str) -> Ints:
+        """Return a whole number of every lease, in the order of the requests."""
+        values: Ints = self.tables.leases[name].to_numpy(dtype=np.int64)
+        return values if self._in_order else values[self.order]
+
+    def codes(self, name: str) -> tuple[Ints, list[str]]:
+        """Return a text of every lease as numbers, in the order of the requests, and what they stand for; -1: none."""
+        categories = self.tables.leases[name].cat
+        values = categories.codes.to_numpy().astype(np.int64)
+        return (values if self._in_order else values[self.order]), [str(text) for text in categories.categories]
+
+    def ended(self, *ends: str) -> Bools:
+        """Return which leases met one of these ends."""
+        values, names = self.codes("end")
+        found: Bools = np.isin(values, [names.index(end) for end in ends if end in names])
+        return found
+
+    @cached_property
+    def order(self) -> Ints:
+        """The rows of the lease table in the order of the requests."""
+        return np.argsort(self.tables.leases["requested_at_s"].to_numpy(), kind="stable")
+
+    @cached_property
+    def _in_order(self) -> bool:
+        return bool((self.order[1:] > self.order[:-1]).all())
+
+    @cached_property
+    def length_s(self) -> float:
+        """The window that is judged: from second 0 to here."""
+        return max(self.tables.length_s, 1e-9)
+
+    @cached_property
+    def acquired(self) -> Bools:
+        """Which leases got their connection."""
+        return ~np.isnan(self.column("acquired_at_s"))
+
+    @cached_property
+    def open(self) -> Bools:
+        """Which leases hold a connection to this hour."""
+        return self.ended("open") & self.acquired
+
+    @cached_property
+    def held(self) -> tuple[Floats, Floats]:
+        """Start and end of every hold; NaN, NaN: none. An open one ends with NaN; a lost end leaves no length."""
+        starts, ends = self.column("acquired_at_s"), self.column("ended_at_s").copy()
+        ends[~self.acquired] = np.nan
+        lost = np.isnan(ends) & ~self.open
+        ends[lost] = starts[lost]
+        return starts, ends
+
+    @cached_property
+    def queued(self) -> tuple[Floats, Floats]:
+        """Start and end of every wait; NaN, NaN: none. One that still waited when the record stopped ends with NaN."""
+        starts, waits = self.column("requested_at_s").copy(), self.column("wait_time_s")
+        still = self.ended("open") & ~self.acquired
+        starts[~(waits >= WAITED_S) & ~still] = np.nan
+        return starts, np.where(still, np.nan, starts + waits)
+
+    @cached_property
+    def checked_out(self) -> Steps:
+        """Connections held, all pools together."""
+        return sweep.count(*self.held)
+
+    @cached_property
+    def waiting(self) -> Steps:
+        """Requests in the queue, all pools together."""
+        return sweep.count(*self.queued)
+
+    @cached_property
+    def pool_keys(self) -> tuple[Ints, list[tuple[int, str]]]:
+        """The pool of every lease as numbers, and (process, engine) of each: `Engine.dispose()` makes no new pool."""
+        engines = {(pool.process, pool.number): pool.engine or str(pool.number) for pool in self.tables.pools}
+        pairs = self.whole("process") << 16 | self.whole("pool")
+        distinct, where = np.unique(pairs, return_inverse=True)
+        named = [(int(pair >> 16), engines.get((int(pair >> 16), int(pair & 0xFFFF)), "?")) for pair in distinct]
+        keys = list(dict.fromkeys(named))
+        table = np.array([keys.index(name) for name in named], np.int64)
+        return (table[where] if len(table) else np.empty(0, np.int64)), keys
+
+    @cached_property
+    def pools(self) -> list[Pool]:
+        """The pools that were asked, once each, with the settings they had last."""
+        known = {(pool.process, pool.engine or str(pool.number)): pool for pool in self.tables.pools}
+        return [known[key] for key in self.pool_keys[1] if key in known]
+
+    @cached_property
+    def settings(self) -> PoolSettings:
+        """The settings of the pool that was asked most, as it said itself; else what the run says of its target."""
+        numbers, keys = self.pool_keys
+        if len(numbers) and self.pools:
+            busiest = keys[int(np.bincount(numbers).argmax())]
+            for pool in self.pools:
+                if (pool.process, pool.engine or str(pool.number)) == busiest:
+                    return pool.settings
+        return self.target.settings
+
+    @cached_property
+    def capacity(self) -> float | None:
+        """How many connections may be held at once, all pools together; infinite: no limit; None: unknown."""
+        each = self.settings.capacity
+        return None if each is None else each * max(1, len(self.pool_keys[1]))
+
+    @cached_property
+    def overflow(self) -> Steps:
+        """Connections open beyond pool_size, each pool clamped at 0, all together."""
+        numbers, keys = self.pool_keys
+        size = self.settings.pool_size
+        if not size or not keys:
+            return Steps(np.empty(0), np.empty(0, np.int64))
+        starts, ends = self.held
+        parts = []
+        for number, key in enumerate(keys):
+            mine = numbers == number
+            opened = self._opened(key) or sweep.count(starts[mine], ends[mine])
+            parts.append(Steps(opened.at, np.maximum(opened.level - size, 0)))
+        return sweep.total(parts)
+
+    def _opened(self, key: tuple[int, str]) -> Steps | None:
+        """Connections that a pool has open; None where capture did not see them opened."""
+        numbers = [pool.number for pool in self.tables.pools if (pool.process, pool.engine or str(pool.number)) == key]
+        frame = self.tables.connections
+        rows = frame[(frame["process"] == key[0]) & frame["pool"].isin(numbers)]
+        opened = rows[rows["event"] == "opened"]
+        if opened.empty:
+            return None
+        gone = dict(
+            zip(rows["connection"][rows["event"] == "closed"], rows["at_s"][rows["event"] == "closed"], strict=True)
+        )
+        leases = self.tables.leases
+        left = leases[(leases["process"] == key[0]) & leases["end"].isin(["detached"])]
+        for connection, at in zip(left["connection"], left["ended_at_s"], strict=True):
+            gone[connection] = min(at, gone.get(connection, at))
+        ends = np.array([gone.get(connection, np.nan) for connection in opened["connection"]], np.float64)
+        return sweep.count(opened["at_s"].to_numpy(dtype=np.float64), ends)
+
+    @cached_property
+    def wait_caused_s(self) -> Floats:
+        """Waiting of others while each lease held, in seconds, split evenly among the holders of its pool."""
+        numbers, keys = self.pool_keys
+        (starts, ends), (asked, got) = self.held, self.queued
+        caused = np.zeros(len(numbers))
+        for number in range(len(keys)):
+            mine = numbers == number
+            caused[mine] = sweep.share_of(sweep.count(asked[mine], got[mine]), starts[mine], ends[mine])
+        return caused
+
+    @cached_property
+    def nested(self) -> Bools:
+        """Which requests were made by a task that held another connection of the same pool."""
+        numbers, _ = self.pool_keys
+        task = self.tables.leases["task"].to_numpy(dtype=np.uint64)[self.order]
+        asked, (starts, ends) = self.column("requested_at_s"), self.held
+        order = np.lexsort((asked, task, numbers))
+        until = np.where(np.isnan(ends[order]) | np.isnan(starts[order]), -1.0, ends[order])
+        changes = np.append(True, (task[order][1:] != task[order][:-1]) | (numbers[order][1:] != numbers[order][:-1]))
+        group = np.cumsum(changes[: len(order)])
+        far = max(float(until.max(initial=0.0)) * 2, 1.0)
+        latest = np.maximum.accumulate(until + group * far) - group * far
+        found = np.zeros(len(order), np.bool_)
+        same = ~changes[1 : len(order)]
+        found[order[1:]] = same & (latest[:-1] > asked[order][1:]) & (task[order][1:] != 0)
+        return found
+
+    @cached_property
+    def timed_out(self) -> int:
+        """Requests that pool_timeout refused."""
+        return int(self.ended("timed_out").sum())
+
+    @cached_property
+    def opened(self) -> int:
+        """Connections opened."""
+        frame = self.tables.connections
+        seen = int((frame["event"] == "opened").sum())
+        return seen or int(self.tables.leases["fresh"].sum())
+
+
+def read_server_samples(path: Path) -> list[dict[str, Any]]:
+    """Return the samples of a server.jsonl; nothing when there is none. Torn lines are left out."""
+    samples = []
+    if path.is_file():
+        for line in path.read_bytes().splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict):
+                samples.append(entry)
+    return samples
