@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import pwd
+import re
 import select
 import shutil
 import signal
@@ -118,7 +119,8 @@ def _open_to_all(directory: Path) -> bool:
 
 def _reachable(binaries: Path, home: Path, account: pwd.struct_passwd | None) -> Path:
     """Return a directory of the binaries that the server's user may enter: a copy when they lie under /root."""
-    if account is None or _open_to_all(binaries.resolve()):
+    binaries = binaries.resolve()
+    if account is None or _open_to_all(binaries):
         return binaries
     package = binaries.parent.parent
     copy = home / "postgresql"
@@ -219,10 +221,10 @@ def _wait(done: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
 
 
 def _refusal(output: str, data: Path) -> RefusedError:
-    lines = [line.strip() for line in output.splitlines()]
-    wrong = [line for line in lines if any(word in line for word in ("FATAL:", "PANIC:", "error:", "ERROR:"))]
-    message = (wrong or [line for line in lines if line] or ["no message"])[0]
-    full = "No space left" in output or "Disk quota" in output
+    wrong = re.search(r"(?:FATAL|PANIC|ERROR|error): +(.*)", output)
+    message = wrong[1] if wrong else " ".join(output.split())[-200:] or "no message"
+    # PostgreSQL names a short write by its size, not by ENOSPC.
+    full = any(sign in output for sign in ("No space left", "Disk quota", "could not extend file"))
     if full:
         message = "no space left on the device"
     return RefusedError(
