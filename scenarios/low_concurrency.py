@@ -1,7 +1,7 @@
 """A low-concurrency API: four requests a second, each done in some 15 ms.
 
-The profile "low-concurrency API": hardly ever are two requests there at once, so one or two connections serve it. A pool
-of 50 works as well, and keeps server processes and memory for nothing.
+The profile "low-concurrency API": hardly ever are two requests there at once, so one or two connections serve it. A
+pool of 50 works as well, and keeps server processes and memory for nothing.
 
     poolctl loadtest low_concurrency
     poolctl loadtest low_concurrency --pool-size 50

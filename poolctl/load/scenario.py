@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from poolctl.errors import InputError, UsageError
 from poolctl.load import bootstrap
@@ -83,6 +83,12 @@ class Transaction:
         return bool({"think", "sleep"} & set(self.function.__code__.co_names))
 
 
+@overload
+def transaction(function: Callable[..., Any], /) -> Transaction: ...
+@overload
+def transaction(
+    *, weight: float = 1, name: str | None = None, **parameters: Any
+) -> Callable[[Callable[..., Any]], Transaction]: ...
 def transaction(
     function: Callable[..., Any] | None = None, /, *, weight: float = 1, name: str | None = None, **parameters: Any
 ) -> Any:
@@ -138,9 +144,9 @@ class Scenario:
         if isinstance(cls.__dict__.get("objectives"), str):
             cls.objectives = (cls.__dict__["objectives"],)
         if bootstrap.under_locust():
-            from poolctl.load import swarm
+            from poolctl.load.swarm import publish
 
-            swarm.publish(cls)
+            publish(cls)
 
 
 def think(seconds: float | str) -> None:
