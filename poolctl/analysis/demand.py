@@ -63,14 +63,27 @@ class Demand:
     """What the requests waited in the run; NaN for work the generator never started."""
     measured_timed_out: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
     client: Ints | None = None
-    """Closed loop: the client of each request, 0 for none."""
-    ended_s: Floats | None = None
+    """Closed loop: the client of each request; None: an open model, or clients that were not recorded."""
+    ended_s: Floats = field(default_factory=lambda: np.empty(0))
     """Closed loop: when each request was over in the run, whatever its end."""
 
     def work(self, seed: int = 0) -> Work:
         """Return the work for the pool model; connect costs are drawn from those seen."""
         drawn = np.random.default_rng([seed, self.process]).choice(self.marks.connect_s, len(self.at_s))
-        return Work(self.at_s, self.marks.hold_s[self.mark], drawn, self.marks.close_s)
+        following, think = (None, None) if self.client is None else self._chains(self.client)
+        return Work(
+            self.at_s, self.marks.hold_s[self.mark], drawn, self.marks.close_s, next_request=following, think_s=think
+        )
+
+    def _chains(self, client: Ints) -> tuple[Ints, Floats]:
+        """Return each request's next one by the same client, and the pause that came before each request."""
+        order = np.lexsort((self.at_s, client))
+        same = client[order][1:] == client[order][:-1]
+        following = np.full(len(client), -1, dtype=np.int64)
+        following[order[:-1][same]] = order[1:][same]
+        think = np.zeros(len(client))
+        think[order[1:][same]] = np.maximum(self.at_s[order[1:][same]] - self.ended_s[order[:-1][same]], 0)
+        return following, think
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,8 @@ class Recorded:
     """Operations that the generator never started; they are in the demand."""
     other_pools: int
     """Leases of other pools of the same processes, not in the demand."""
-    held_s: float
-    """All holding together, seconds."""
+    rows: pd.DataFrame
+    """The leases behind the marks: mark n is row n."""
 
     @property
     def requests(self) -> int:
@@ -93,8 +106,13 @@ class Recorded:
         return sum(len(demand.at_s) for demand in self.demands)
 
 
-def read_demand(leases: pd.DataFrame, operations: pd.DataFrame | None = None, seed: int = 0) -> Recorded | None:
-    """Return the demand of the busiest pool of each process; None when no lease was seen whole."""
+def read_demand(
+    leases: pd.DataFrame, operations: pd.DataFrame | None = None, seed: int = 0, closed: bool = False
+) -> Recorded | None:
+    """Return the demand of the busiest pool of each process; None when no lease was seen whole.
+
+    `closed` says that the requests came from clients that wait for each answer, so that `client` chains them.
+    """
     if leases.empty:
         return None
     pool = leases.groupby("pool").size().idxmax() if "pool" in leases else None
@@ -110,12 +128,11 @@ def read_demand(leases: pd.DataFrame, operations: pd.DataFrame | None = None, se
     last = float(np.nanmax(chosen[["requested_at_s", "acquired_at_s", "ended_at_s"]].to_numpy(dtype=float)))
     mark[~whole] = marks.like(mark[~whole], random)
     marks = _open_leases_last(marks, mark, chosen, last)
-    demands = [_of_process(chosen, mark, marks, int(process)) for process in pd.unique(chosen["process"])]
+    demands = [_of_process(chosen, mark, marks, int(process), closed) for process in pd.unique(chosen["process"])]
     skipped = _skipped(operations)
     demands = _add_skipped(demands, skipped, names, random)
-    held = float(marks.hold_s[mark].sum())
     first = float(chosen["requested_at_s"].iloc[0])
-    return Recorded(demands, max(last - first, 1e-9), len(skipped), len(leases) - len(chosen), held)
+    return Recorded(demands, max(last - first, 1e-9), len(skipped), len(leases) - len(chosen), chosen)
 
 
 def _floats(table: pd.DataFrame, column: str) -> Floats:
@@ -126,13 +143,23 @@ def _floats(table: pd.DataFrame, column: str) -> Floats:
 
 def _sites(leases: pd.DataFrame) -> tuple[Ints, dict[str, int]]:
     """Number the pairs of site and context; also the first number of each context's name."""
-    context = leases["context"].astype("string").fillna("") if "context" in leases else pd.Series("", leases.index)
-    site = leases["site"].astype("string").fillna("") if "site" in leases else pd.Series("", leases.index)
-    numbers, pairs = pd.factorize(context + "\n" + site)
-    names: dict[str, int] = {}
-    for number, pair in enumerate(pairs):
-        names.setdefault(str(pair).partition("\n")[0], number)
-    return numbers.astype(np.int64), names
+    context, names = _codes(leases, "context")
+    site, _ = _codes(leases, "site")
+    numbers, pairs = pd.factorize(context * (int(site.max(initial=0)) + 1) + site)
+    context_of = pairs // (int(site.max(initial=0)) + 1)
+    first: dict[str, int] = {}
+    for number, code in enumerate(context_of.tolist()):
+        first.setdefault(names[code], number)
+    return numbers.astype(np.int64), first
+
+
+def _codes(leases: pd.DataFrame, column: str) -> tuple[Ints, list[str]]:
+    """Number a column of names from 0; a missing name is a name too."""
+    if column not in leases:
+        return np.zeros(len(leases), dtype=np.int64), [""]
+    values = leases[column].astype("category").cat
+    numbers: Ints = values.codes.to_numpy().astype(np.int64) + 1
+    return numbers, ["", *map(str, values.categories)]
 
 
 def _marks(leases: pd.DataFrame, whole: npt.NDArray[np.bool_], site: Ints) -> Marks:
@@ -167,7 +194,7 @@ def _open_leases_last(marks: Marks, mark: Ints, leases: pd.DataFrame, last: floa
     return replace(marks, hold_s=hold)
 
 
-def _of_process(leases: pd.DataFrame, mark: Ints, marks: Marks, process: int) -> Demand:
+def _of_process(leases: pd.DataFrame, mark: Ints, marks: Marks, process: int, closed: bool) -> Demand:
     mine = (leases["process"] == process).to_numpy()
     rows = leases[mine]
     at = _floats(rows, "requested_at_s")
@@ -184,7 +211,7 @@ def _of_process(leases: pd.DataFrame, mark: Ints, marks: Marks, process: int) ->
         _warm(rows),
         wait,
         end == "timed_out",
-        client if client.all() else None,
+        client if closed else None,
         ended,
     )
 
@@ -227,7 +254,7 @@ def _add_skipped(
                 measured_wait_s=np.concatenate([demand.measured_wait_s, unmeasured])[order],
                 measured_timed_out=np.concatenate([demand.measured_timed_out, no])[order],
                 client=None,
-                ended_s=None,
+                ended_s=np.empty(0),
             )
         )
     return grown
@@ -254,7 +281,7 @@ def grow(demand: Demand, factor: float, random: np.random.Generator, jitter_s: f
         measured_wait_s=np.empty(0),
         measured_timed_out=np.empty(0, dtype=np.bool_),
         client=None,
-        ended_s=None,
+        ended_s=np.empty(0),
     )
 
 
@@ -274,5 +301,5 @@ def cut(demand: Demand, windows: Sequence[tuple[float, float, float]]) -> Demand
         measured_wait_s=np.empty(0),
         measured_timed_out=np.empty(0, dtype=np.bool_),
         client=None,
-        ended_s=None,
+        ended_s=np.empty(0),
     )

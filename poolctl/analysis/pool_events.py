@@ -17,7 +17,7 @@ import numpy as np
 from poolctl.analysis.pool_rules import BROKEN, NEW, OPEN, End, Outcome, Rules, Slots, Work
 
 
-class _Event(IntEnum):
+class Event(IntEnum):
     """In the order in which events of one instant are handled."""
 
     RETURN = 0
@@ -29,18 +29,24 @@ class _Event(IntEnum):
 
 
 class EventReplay:
-    """The full event loop: overflow, recycle, pings, failed connects, closed-loop clients and thread wake-ups."""
+    """The event loop over one pool, or over several that are given by `pool_of`: each process has its own.
 
-    def __init__(self, work: Work, rules: Rules, warm: int = 0) -> None:
+    Subclasses may say that holding and connecting take longer than the work says (`database_model`).
+    """
+
+    def __init__(
+        self, work: Work, rules: Rules, warm: int | Sequence[int] = 0, pool_of: Sequence[int] | None = None
+    ) -> None:
         self.work, self.rules = work, rules
-        self.slots = Slots(rules)
-        self.slots.idle.extend([0.0] * int(min(warm, self.slots.keep)))
-        self.slots.open = len(self.slots.idle)
-        self.peak = self.slots.open
         count = len(work)
+        warm = [warm] if isinstance(warm, int) else warm
+        self.pools = [Slots(rules) for _ in warm]
+        for pool, connections in zip(self.pools, warm, strict=True):
+            pool.warm(connections)
+        self.pool = self.pools * count if pool_of is None else [self.pools[number] for number in pool_of]
         self.events: list[tuple[float, int, int]] = []
-        self.hold = work.hold_s.tolist()
-        self.connect = work.connect_s.tolist()
+        self.hold: list[float] = work.hold_s.tolist()
+        self.connect: list[float] = work.connect_s.tolist()
         self.fails: Sequence[bool] = [False] * count if work.connect_fails is None else work.connect_fails.tolist()
         self.follower: Sequence[int] | None = None if work.next_request is None else work.next_request.tolist()
         self.think: Sequence[float] = [] if work.think_s is None else work.think_s.tolist()
@@ -52,21 +58,24 @@ class EventReplay:
         self.opened = bytearray(count)
         self.birth = [0.0] * count
         self.deadline: dict[int, float] = {}
+        self.handlers = (self._return, self._closed, self._failed, self._wake, self._timeout, self._request)
 
     def run(self) -> Outcome:
         """Handle every event in order of time and return what became of each request."""
-        events = self.events
-        handlers = (self._return, self._closed, self._failed, self._wake, self._timeout, self._request)
+        events, requested, handlers = self.events, self.requested, self.handlers
         first = self._first_requests()
         position, count, pop = 0, len(first), heapq.heappop
         while position < count or events:
-            if position < count and (not events or self.requested[first[position]] < events[0][0]):
+            if position < count and (not events or requested[first[position]] < events[0][0]):
                 job = first[position]
                 position += 1
-                self._request(self.requested[job], job)
+                self._request(requested[job], job)
             else:
                 now, kind, job = pop(events)
                 handlers[kind](now, job)
+        return self._outcome()
+
+    def _outcome(self) -> Outcome:
         return Outcome(
             np.array(self.requested),
             np.array(self.granted),
@@ -74,27 +83,26 @@ class EventReplay:
             np.array(self.ended),
             np.frombuffer(bytes(self.end), dtype=np.int8),
             np.frombuffer(bytes(self.opened), dtype=np.bool_),
-            self.peak,
+            sum(pool.peak for pool in self.pools),
         )
 
     def _first_requests(self) -> Sequence[int]:
         if self.follower is None:
             return range(len(self.requested))
         followed = {job for job in self.follower if job >= 0}
-        return sorted(
-            (job for job in range(len(self.requested)) if job not in followed), key=self.requested.__getitem__
-        )
+        firsts = (job for job in range(len(self.requested)) if job not in followed)
+        return sorted(firsts, key=self.requested.__getitem__)
 
     def _request(self, now: float, job: int) -> None:
         self.requested[job] = now
-        birth = self.slots.ask(job)
+        birth = self.pool[job].ask(job)
         if birth >= 0:
             self._take(now, job, birth)
         elif birth == OPEN:
             self._open(now, job)
         else:
             self.deadline[job] = deadline = now + self.rules.pool_timeout_s
-            heapq.heappush(self.events, (deadline, _Event.TIMEOUT, job))
+            heapq.heappush(self.events, (deadline, Event.TIMEOUT, job))
 
     def _take(self, now: float, job: int, birth: float) -> None:
         self.granted[job] = now
@@ -107,7 +115,6 @@ class EventReplay:
             self._use(now + self.work.ping_s, job)
 
     def _open(self, now: float, job: int) -> None:
-        self.peak = max(self.peak, self.slots.open)
         self.granted[job] = now
         self.birth[job] = NEW
         self._connect(now, job)
@@ -116,36 +123,39 @@ class EventReplay:
         self.opened[job] = 1
         done = start + self.connect[job]
         if self.fails[job]:
-            heapq.heappush(self.events, (done, _Event.FAILED, job))
+            heapq.heappush(self.events, (done, Event.FAILED, job))
         else:
             self.birth[job] = start
             self._use(done, job)
 
     def _use(self, acquired: float, job: int) -> None:
         self.acquired[job] = acquired
-        heapq.heappush(self.events, (acquired + self.hold[job], _Event.RETURN, job))
+        heapq.heappush(self.events, (acquired + self.hold[job], Event.RETURN, job))
 
     def _return(self, now: float, job: int) -> None:
         self.ended[job] = now
-        if not self.slots.put(self.birth[job]):
-            heapq.heappush(self.events, (now + self.work.close_s, _Event.CLOSED, job))
-            return
-        self._notify(now, job)
+        if self.pool[job].put(self.birth[job]):
+            self._notify(now, job)
+        else:
+            self._close(now, job)
+
+    def _close(self, now: float, job: int) -> None:
+        heapq.heappush(self.events, (now + self.work.close_s, Event.CLOSED, job))
 
     def _notify(self, now: float, job: int) -> None:
         """Wake the first waiter. The returning client, if it does not pause, is back before the waiter runs."""
-        waiting = self.slots.waiting
+        waiting = self.pool[job].waiting
         waiter = waiting.popleft() if waiting else -1
         self._go_on(now, job)
         if waiter < 0:
             return
         if self.rules.wake_s > 0:
-            heapq.heappush(self.events, (now + self.rules.wake_s, _Event.WAKE, waiter))
+            heapq.heappush(self.events, (now + self.rules.wake_s, Event.WAKE, waiter))
         else:
             self._wake(now, waiter)
 
     def _wake(self, now: float, job: int) -> None:
-        birth = self.slots.woken(job)
+        birth = self.pool[job].woken(job)
         if birth >= 0:
             del self.deadline[job]
             self._take(now, job, birth)
@@ -153,23 +163,24 @@ class EventReplay:
             self._timeout(self.deadline[job], job)
 
     def _closed(self, now: float, job: int) -> None:
-        self.slots.open -= 1
+        self.pool[job].open -= 1
         self._go_on(now, job)
 
     def _failed(self, now: float, job: int) -> None:
         self.ended[job], self.end[job] = now, End.FAILED
-        if self.birth[job] != NEW and self.slots.put(BROKEN):  # a failed reconnect returns its entry, and wakes
+        if self.birth[job] != NEW and self.pool[job].put(BROKEN):  # a failed reconnect returns its entry, and wakes
             self._notify(now, job)
             return
-        self.slots.open -= 1
+        self.pool[job].open -= 1
         self._go_on(now, job)
 
     def _timeout(self, now: float, job: int) -> None:
-        if self.deadline.get(job) != now or job not in self.slots.waiting:
+        pool = self.pool[job]
+        if self.deadline.get(job) != now or job not in pool.waiting:
             return  # granted meanwhile, or woken and about to look
         del self.deadline[job]
-        self.slots.waiting.remove(job)
-        if self.slots.look_again():
+        pool.waiting.remove(job)
+        if pool.look_again():
             self._open(now, job)
             return
         self.ended[job], self.end[job] = now, End.TIMED_OUT
@@ -180,6 +191,6 @@ class EventReplay:
             return
         think = self.think[following]
         if think > 0:
-            heapq.heappush(self.events, (now + think, _Event.REQUEST, following))
+            heapq.heappush(self.events, (now + think, Event.REQUEST, following))
         else:
             self._request(now, following)

@@ -133,17 +133,23 @@ class Slots:
     capacity: float = 0.0
     keep: float = 0.0
     """Connections that may be idle at once."""
+    peak: int = 0
+    """Most slots ever taken at once."""
 
     def __post_init__(self) -> None:
         self.capacity = self.rules.capacity
         self.keep = self.rules.pool_size or math.inf
 
+    def warm(self, connections: int) -> None:
+        """Begin with idle connections, born at second 0; no more than may be idle."""
+        self.idle.extend([0.0] * int(min(connections, self.keep)))
+        self.open = self.peak = len(self.idle)
+
     def ask(self, job: int) -> float:
         """Return the birth of an idle connection, or OPEN (a slot is taken: connect), or WAIT (queued)."""
         if self.idle:
             return self.idle.pop() if self.rules.lifo else self.idle.popleft()
-        if self.open < self.capacity:
-            self.open += 1
+        if self.look_again():
             return OPEN
         self.waiting.append(job)
         return WAIT
@@ -166,5 +172,7 @@ class Slots:
         """After the timeout: take a slot that became free without waking anybody. False: there is none."""
         if self.open < self.capacity:
             self.open += 1
+            if self.open > self.peak:
+                self.peak = self.open
             return True
         return False

@@ -14,7 +14,6 @@ import numpy as np
 
 from poolctl.analysis.demand import Demand, cut, grow
 from poolctl.analysis.goals import Goal, all_met
-from poolctl.analysis.pool_model import replay
 from poolctl.analysis.pool_rules import Outcome, Rules
 
 Engine = Callable[[Sequence[Demand], Rules], list[Outcome]]
@@ -27,11 +26,6 @@ HEADROOM = 1.3
 RESAMPLES = 100
 BUDGET = 12_000_000
 """Requests that the bootstrap may replay altogether: a few seconds."""
-
-
-def constant(demands: Sequence[Demand], rules: Rules) -> list[Outcome]:
-    """The engine in which every lease holds as long as it did in the run."""
-    return [replay(demand.work(), rules, demand.warm) for demand in demands]
 
 
 @dataclass(frozen=True)

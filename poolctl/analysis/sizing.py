@@ -18,6 +18,7 @@ import pandas as pd
 
 from poolctl.analysis.advice import budget, overflow_for, recommended, timeout_for
 from poolctl.analysis.demand import Demand, Recorded, cut, grow, read_demand
+from poolctl.analysis.engines import constant
 from poolctl.analysis.goals import all_met, pooled, waiting_goals
 from poolctl.analysis.pool_rules import Floats, Rules
 from poolctl.analysis.regime import Regime, judge
@@ -26,7 +27,6 @@ from poolctl.analysis.search import (
     Progress,
     Search,
     block_bootstrap,
-    constant,
     peak_demand,
     sized,
     with_headroom,
