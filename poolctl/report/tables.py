@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from poolctl.trace.report import Dist, Finding, ObjectiveResult, Outcome, Prediction, Report, SiteRow
-from poolctl.units import format_seconds, format_share
+from poolctl.units import format_rate, format_seconds, format_share
 
 DASH = "—"
 QUANTILES = ("p50", "p90", "p95", "p99", "max")
@@ -156,11 +156,11 @@ def objective_value(result: ObjectiveResult, value: float | None) -> str:
     """Format a value in the unit that the objective is about."""
     if value is None:
         return DASH
-    words = result.objective.split()
-    if words[0] == "rate" or "%" in words[-1] or "utilisation" in words:
-        return format_share(value)
-    if words[0] == "count" or not words[-1].endswith(("s", "m", "h", "min")):
+    statistic, *_, limit = result.objective.split()
+    if statistic == "count":
         return f"{value:,.6g}"
+    if statistic == "rate":
+        return format_rate(value) if "/" in limit else format_share(value)
     return format_seconds(value)
 
 

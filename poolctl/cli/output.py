@@ -1,0 +1,59 @@
+"""Where reports go: stdout, and the files named by `--report`.
+
+In: settings. Out: text written whole or not at all. All that can be refused is refused before anything runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from poolctl.cli import streams
+from poolctl.errors import OutputError
+from poolctl.report import check_format, format_of, render
+from poolctl.trace.report import Report
+from poolctl.trace.run import write_text
+
+FILE_WIDTH = 120
+"""Columns of a console report in a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A format for stdout, and any number of files."""
+
+    format: str
+    files: tuple[tuple[Path, str], ...] = ()
+    """Path and format."""
+
+    @classmethod
+    def plan(cls, kind: str, files: Iterable[str], *, force: bool) -> Output:
+        """Check everything that can be wrong with what was asked for. Raises UsageError and OutputError."""
+        pairs = tuple((Path(name), format_of(Path(name))) for name in files)
+        for path, _ in pairs:
+            if path.is_dir() or not path.parent.is_dir():
+                problem = "it is a directory" if path.is_dir() else f"there is no directory {path.parent}"
+                raise OutputError(f"cannot write {path}: {problem}", "give the path of a file")
+            if path.exists() and not force:
+                raise OutputError(f"{path} is already there", "--force overwrites it")
+            if not os.access(path.parent, os.W_OK):
+                raise OutputError(f"cannot write {path}: no permission", "choose a directory you may write")
+        return cls(check_format(kind), pairs)
+
+    def deliver(self, reports: Sequence[Report]) -> None:
+        """Write the files, then stdout: one report as it is, several as one document. Raises OutputError."""
+        for path, kind in self.files:
+            write_text(path, document(reports, kind, width=FILE_WIDTH, color=False))
+        color = streams.wants_color(sys.stdout)
+        streams.write(document(reports, self.format, width=streams.width(), color=color))
+
+
+def document(reports: Sequence[Report], kind: str, *, width: int, color: bool) -> str:
+    """Return one report as it is, several as one document: a JSON array, or one after another."""
+    texts = [render(report, kind, width=width, color=color) for report in reports]
+    if len(texts) == 1:
+        return texts[0]
+    return "[\n" + ",\n".join(text.rstrip("\n") for text in texts) + "\n]\n" if kind == "json" else "\n\n".join(texts)

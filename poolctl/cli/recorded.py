@@ -1,0 +1,30 @@
+"""From a recorded run to its Report: as it was written then, or judged anew."""
+
+from __future__ import annotations
+
+import json
+
+from poolctl.config import Settings
+from poolctl.errors import InputError
+from poolctl.trace.report import SCHEMA, Report
+from poolctl.trace.run import Run
+
+
+def recorded(run: Run) -> Report | None:
+    """Return the report that lies in the run; None when there is none, or one of another schema."""
+    path = run.path / "report.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Report.from_json(data) if data.get("schema") == SCHEMA else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        problem = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise InputError(f"{path} cannot be read: {problem}", "make it anew with --analyse") from None
+
+
+def judged(run: Run, settings: Settings) -> Report:
+    """Analyse the run by today's settings. The objectives of `--slo` replace those it was recorded with."""
+    from poolctl.analysis.summary import analyse
+
+    return analyse(run, settings)

@@ -1,0 +1,117 @@
+"""From settings to load runs, one after another, to reports, to one exit code. What `poolctl loadtest` does.
+
+In: scenarios and Settings. Out: runs on disk, reports where the Output wants them, progress on stderr.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from poolctl.analysis.objectives import parse
+from poolctl.cli import streams
+from poolctl.cli.output import Output
+from poolctl.cli.recorded import judged
+from poolctl.config import Settings
+from poolctl.errors import Exit, PoolctlError
+from poolctl.load.find import find
+from poolctl.load.plan import LoadPlan
+from poolctl.load.session import rehearse
+from poolctl.report import render
+from poolctl.report.live import open_view
+from poolctl.report.sentences import size
+from poolctl.target.spec import OVERRIDES, TargetSpec
+from poolctl.trace.report import Outcome, Report, Verified
+from poolctl.trace.run import Run
+
+WORST_FIRST = (Exit.INTERRUPTED, Exit.TARGET, Exit.GATE_FAILED, Exit.INCONCLUSIVE, Exit.DONE)
+"""Of several runs, the first of these that any of them has is the exit code."""
+END_ALL = (Exit.INTERRUPTED, Exit.TARGET)
+"""After one of these no further run is begun."""
+
+
+def plans(scenarios: Sequence[str], settings: Settings) -> list[LoadPlan]:
+    """Return what is to be run, everything checked that can be before anything runs. Raises PoolctlError."""
+    target = TargetSpec(**settings.target())
+    seed = settings.seed if settings.seed is not None else secrets.randbelow(2**31)
+    made = [
+        LoadPlan(
+            found=find(name),
+            target=target,
+            seed=seed,
+            duration_s=settings.duration,
+            rate=settings.rate,
+            processes=settings.processes,
+            objectives=settings.slo or None,
+            runs_dir=Path(settings.runs_dir),
+        )
+        for name in scenarios
+    ]
+    for plan in made:
+        for text in plan.goals:
+            parse(text)
+    return made
+
+
+def run(plans: Sequence[LoadPlan], settings: Settings, output: Output, *, verify: bool, quiet: bool) -> int:
+    """Make the runs, deliver their reports as one, and return the exit code. What was made is delivered in any case."""
+    for note in settings.notes:
+        streams.say(f"note: {note}")
+    reports: list[Report] = []
+    try:
+        for plan in plans:
+            reports.append(_run_one(plan, settings, verify=verify, quiet=quiet))
+            if reports[-1].exit_code in END_ALL:
+                break
+    except (PoolctlError, KeyboardInterrupt):
+        if reports:
+            output.deliver(reports)
+        raise
+    output.deliver(reports)
+    codes = {report.exit_code for report in reports}
+    return next((int(code) for code in WORST_FIRST if code in codes), max(codes))
+
+
+def _run_one(plan: LoadPlan, settings: Settings, *, verify: bool, quiet: bool) -> Report:
+    run = _record(plan, plan.found.name, quiet=quiet)
+    report = judged(run, settings)
+    if verify and report.exit_code not in END_ALL:
+        report = _verify(plan, settings, report, quiet=quiet)
+    run.write_text("report.json", render(report, "json"))
+    return report
+
+
+def _verify(plan: LoadPlan, settings: Settings, report: Report, *, quiet: bool) -> Report:
+    """Run the same tape at the recommended settings; return the report with what was measured there."""
+    sizing = report.sizing
+    best = sizing.recommended if sizing else None
+    if sizing is None or best is None:
+        streams.say("note: nothing to verify: there is no recommendation")
+        return report
+    changes = {name: getattr(best, name) for name in OVERRIDES if getattr(best, name) is not None}
+    goals = tuple(sizing.objective.split(" and "))
+    again = dataclasses.replace(plan, target=plan.target.with_pool(**changes), objectives=goals)
+    run = _record(again, f"{plan.found.name} at {size(best)}", quiet=quiet)
+    measured = judged(run, dataclasses.replace(settings, slo=goals))
+    run.write_text("report.json", render(measured, "json"))
+    predicted = [p for p in sizing.predictions if (p.pool_size, p.max_overflow) == (best.pool_size, best.max_overflow)]
+    verdicts = {result.verdict for result in measured.objectives}
+    verified = Verified(
+        run_id=run.id,
+        settings=measured.target.settings,
+        predicted=predicted[0] if predicted else None,
+        measured_wait_time_s=measured.times.wait_time_s,
+        measured_timeout_rate=measured.leases.timed_out / max(measured.leases.total, 1),
+        met=False if Outcome.FAIL in verdicts else True if verdicts == {Outcome.PASS} else None,
+    )
+    return dataclasses.replace(report, sizing=dataclasses.replace(sizing, verified=verified))
+
+
+def _record(plan: LoadPlan, title: str, *, quiet: bool) -> Run:
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    color = streams.wants_color(sys.stderr)
+    with open_view(sys.stderr, title, terminal=terminal, color=color, quiet=quiet) as view:
+        return rehearse(plan, view.update)

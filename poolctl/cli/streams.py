@@ -1,0 +1,64 @@
+"""stdout and stderr, and what can be wrong with them: no terminal, no reader, no room, never opened.
+
+stdout carries the report and nothing else; everything said on the way goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TextIO
+
+from poolctl.errors import OutputError
+
+PIPED_WIDTH = 100
+"""Columns when stdout is no terminal and COLUMNS says nothing."""
+
+
+def width() -> int:
+    """Return the columns of stdout."""
+    return max(60, shutil.get_terminal_size((PIPED_WIDTH, 40)).columns)
+
+
+def wants_color(stream: TextIO | None) -> bool:
+    """Whether ANSI sequences are welcome there: a terminal, and nobody says no (NO_COLOR, TERM=dumb)."""
+    if stream is None or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
+def write(text: str) -> None:
+    """Write to stdout as UTF-8, whatever the locale, and empty its buffer.
+
+    A reader that has gone is quiet; raises OutputError for a full disk.
+    """
+    if sys.stdout is None:
+        return
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(encoding="utf-8", errors="replace")
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        refused(error)
+
+
+def refused(error: OSError) -> None:
+    """Let what is still buffered for stdout go nowhere, or Python would try and complain again at exit.
+
+    Raises OutputError unless it was the reader who went.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if not isinstance(error, BrokenPipeError):
+        raise OutputError(f"cannot write to stdout: {error.strerror}", "free some space there") from None
+
+
+def say(line: str) -> None:
+    """Write a line to stderr; nobody there to read it is no reason to stop."""
+    try:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):  # closed, or never open (None)
+        return
