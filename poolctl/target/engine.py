@@ -7,6 +7,7 @@ facts as a TargetInfo, or one clear error. Opens no connection except in `check`
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 from sqlalchemy.engine import URL, Engine, make_url
@@ -24,7 +25,7 @@ LOAD_NAME = "poolctl-load"
 """application_name of the sessions that carry the load (PostgreSQL, where poolctl makes the engine)."""
 
 CONNECT_S = 5.0
-"""How long `check` waits for the server."""
+"""Seconds a server may take to let us in."""
 
 ASYNC_DRIVERS = {
     "postgresql": "postgresql+asyncpg",
@@ -87,29 +88,34 @@ def describe(engine: AsyncEngine) -> TargetInfo:
     )
 
 
-def check(spec: TargetSpec) -> ServerInfo:
-    """Connect once and return what the server says of itself; for a thread without a running event loop.
+def check(spec: TargetSpec, patience_s: float = CONNECT_S) -> ServerInfo:
+    """Connect once and return what the server says of itself, waiting up to `patience_s` seconds for each answer.
 
-    Raises TargetError when the server cannot be used, UsageError or ConfigError when the target itself is wrong, or is
-    on another machine and nobody said `--yes`.
+    For a thread without a running event loop. Raises TargetError when the server cannot be used, UsageError or
+    ConfigError when the target itself is wrong, or is on another machine and nobody said `--yes`.
     """
-    return asyncio.run(_check(spec))
+    return asyncio.run(_check(spec, patience_s))
 
 
-async def _check(spec: TargetSpec) -> ServerInfo:
+async def _check(spec: TargetSpec, patience_s: float) -> ServerInfo:
     engine = await watch_engine(spec)
+    threads = set(threading.enumerate())
     named = permission.hosts(engine.url)
     permission.refuse_distant(spec, named)
     try:
-        connection = await connect(engine)
+        connection = await connect(engine, patience_s)
         try:
             if not named:  # a creator, or PGHOST: only the server knows where it is
-                permission.refuse_distant(spec, await asyncio.wait_for(probes.address(connection), CONNECT_S))
-            return await asyncio.wait_for(probes.server_info(connection), CONNECT_S)
+                permission.refuse_distant(spec, await asyncio.wait_for(probes.address(connection), patience_s))
+            return await asyncio.wait_for(probes.server_info(connection), patience_s)
         finally:
             await connection.close()
     except Exception as error:  # noqa: BLE001 - drivers raise what they like
-        raise failures.explain(error, spec.shown, spec.url) from None
+        if engine.dialect.driver == "aiosqlite":
+            # Its thread still reports to this loop after a failed connect, and prints a traceback once that is closed.
+            for thread in set(threading.enumerate()) - threads:
+                await asyncio.to_thread(thread.join, patience_s)
+        raise failures.explain(error, spec.shown, engine.url.render_as_string(hide_password=False)) from None
     finally:
         await engine.dispose()
 
@@ -126,9 +132,9 @@ async def watch_engine(spec: TargetSpec) -> AsyncEngine:
     return _create(url, spec, connect_args=_name_tag(url, probes.WATCH_NAME), poolclass=NullPool)
 
 
-async def connect(engine: AsyncEngine) -> AsyncConnection:
-    """Open a watcher's connection within CONNECT_S, read-only where the dialect can. Raises what the driver raises."""
-    async with asyncio.timeout(CONNECT_S):
+async def connect(engine: AsyncEngine, patience_s: float = CONNECT_S) -> AsyncConnection:
+    """Open a watcher's connection, read-only where the dialect can. Raises what the driver raises."""
+    async with asyncio.timeout(patience_s):
         connection = await engine.connect()
         if engine.dialect.name == "postgresql":
             await connection.execution_options(postgresql_readonly=True)

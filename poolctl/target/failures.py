@@ -60,14 +60,19 @@ LOST = Failure(
 
 FAILURES = (
     Failure(
+        "the server does not allow this user, database and address unencrypted (pg_hba.conf)",
+        "add ssl=require (asyncpg) or sslmode=require (psycopg) to the URL, or ask for an entry in pg_hba.conf",
+        text=r"no pg_hba\.conf entry .* (no encryption|SSL off)",
+    ),
+    Failure(
         "the server wants an encrypted connection",
-        "add ?ssl=require to the URL (asyncpg), or ?sslmode=require (psycopg)",
-        text=r"no pg_hba\.conf entry .* no encryption|SSL off|SSL connection is required|insecure transport",
+        "add the driver's ssl parameter to the URL",
+        text=r"SSL connection is required|insecure transport",
     ),
     Failure(
         "the server does not allow this user, database and address (pg_hba.conf)",
         "ask for an entry in the server's pg_hba.conf, or connect from an allowed address",
-        text=r"no pg_hba\.conf entry|is not allowed to connect to this",
+        text=r"no pg_hba\.conf entry|pg_hba\.conf rejects|is not allowed to connect to this",
         codes=frozenset({"1130"}),
     ),
     Failure(

@@ -42,7 +42,7 @@ def mysql_says(number: int, text: str) -> OperationalError:
             asyncpg.InvalidAuthorizationSpecificationError(
                 'no pg_hba.conf entry for host "1.2.3.4", user "u", database "db", no encryption'
             ),
-            "wants an encrypted connection",
+            "does not allow this user, database and address unencrypted",
         ),
         (
             asyncpg.InvalidAuthorizationSpecificationError(
