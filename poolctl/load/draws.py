@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     Uniforms = NDArray[np.float64]
 
 
+DIGITS = 9
+"""Decimals of a drawn number: nanoseconds. More would differ between machines, whose logarithms differ in the last bit."""
+
+
 class Draw(ABC):
     """A distribution of one parameter."""
 
@@ -50,8 +54,7 @@ class Uniform(Draw):
 
     def values(self, uniforms: Uniforms) -> list[Any]:
         """Map [0, 1) onto [low, high)."""
-        drawn: list[Any] = (self.low + (self.high - self.low) * uniforms).tolist()
-        return drawn
+        return _rounded(self.low + (self.high - self.low) * uniforms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,7 @@ class Exponential(Draw):
         """−mean · ln(1 − u)."""
         import numpy as np
 
-        drawn: list[Any] = (-self.mean * np.log1p(-uniforms)).tolist()
-        return drawn
+        return _rounded(-self.mean * np.log1p(-uniforms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class LogNormal(Draw):
     def values(self, uniforms: Uniforms) -> list[Any]:
         """Median · exp(σ · Φ⁻¹(u)); u = 0 has no inverse and counts as the smallest step above it."""
         normal = NormalDist().inv_cdf
-        return [self.median * math.exp(self.sigma * normal(max(u, 2.0**-53))) for u in uniforms.tolist()]
+        return [round(self.median * math.exp(self.sigma * normal(max(u, 2.0**-53))), DIGITS) for u in uniforms.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,11 @@ def _lookup(weights: Any, uniforms: Uniforms) -> list[int]:
     edges = np.cumsum(np.asarray(weights, dtype=np.float64))
     found: list[int] = np.searchsorted(edges, uniforms * edges[-1], side="right").clip(max=len(edges) - 1).tolist()
     return found
+
+
+def _rounded(values: Uniforms) -> list[Any]:
+    drawn: list[Any] = values.round(DIGITS).tolist()
+    return drawn
 
 
 def _number(value: float | str, what: str) -> float:

@@ -189,6 +189,7 @@ class _Session:
             "anchor": [self._anchor.monotonic_ns, self._anchor.wall_ns],
             "target": {**(self._workers[0].target or {}), "server": dataclasses.asdict(server)},
             "workers_pids": [worker.pid for worker in self._workers],
+            "end": INTERRUPTED,  # until another end is known: also when nobody is left to write it
         }
         self.began = True
         self._run.write_meta(self._meta)
@@ -213,7 +214,7 @@ class _Session:
     def _stop(self, swarm: Any, drain_s: float) -> None:
         import gevent
 
-        stopping = gevent.spawn(swarm.stop, drain_s)
+        stopping = gevent.spawn(swarm.stop, drain_s, sum(worker.ended for worker in self._workers))
         while not stopping.ready():
             self._tell("draining")
             self._pause()

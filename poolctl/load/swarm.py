@@ -102,9 +102,12 @@ class Swarm:
         self._runner.start(users, spawn_rate=users)
         return self.dealer.started_at
 
-    def stop(self, drain_s: float) -> None:
-        """End the load everywhere, let workers drain for `drain_s`, collect the statistics, say goodbye."""
-        self.dealer.drain_s = drain_s
+    def stop(self, drain_s: float, dead: int = 0) -> None:
+        """End the load everywhere, let workers drain for `drain_s`, collect the statistics, say goodbye.
+
+        `dead` workers are known to be gone already.
+        """
+        self.dealer.drain_s, self.dealer.dead = drain_s, dead
         self._runner.quit()
 
     def close(self) -> None:
@@ -136,6 +139,8 @@ class Dealer:
         """Instant at which the tape begins; 0 before."""
         self.drain_s = 2.0
         self.lead_ns = LEAD_NS
+        self.dead = 0
+        """Workers known to be gone: nobody waits for their last words."""
         self._awaited: set[str] = set()
         self._all_finished = gevent.event.Event()
         self.prepare: Callable[[], dict[str, Any]] | None = None
@@ -168,14 +173,14 @@ class Dealer:
         self._all_finished.clear()
         missing = locust.runners.STATE_MISSING
         self._awaited = {client.id for client in self._runner.clients.all if client.state != missing}
-        if self._awaited:
+        if len(self._awaited) > self.dead:
             self._runner.send_message("poolctl.finish", {"drain_s": self.drain_s})
             self._all_finished.wait(self.drain_s + REPLY_S)
 
     def _finished(self, msg: Any, **_: Any) -> None:
         self.endings[msg.node_id] = msg.data
         self._awaited.discard(msg.node_id)
-        if not self._awaited:
+        if len(self._awaited) <= self.dead:
             self._all_finished.set()
 
 
