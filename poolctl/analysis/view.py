@@ -19,12 +19,16 @@ from poolctl.analysis import sweep
 from poolctl.analysis.leases import Pool, Tables
 from poolctl.analysis.sweep import Floats, Ints, Steps
 from poolctl.policy import Policy
-from poolctl.trace.report import PoolSettings, TargetInfo
+from poolctl.trace.report import PoolSettings, SiteRow, TargetInfo
 
 Bools = npt.NDArray[np.bool_]
 
 WAITED_S = 1e-3
 """Below this, a wait is the pool's own work and the scheduler's, not a queue."""
+LEAK_TIMES = 3.0
+"""An open lease is leaked when it is older than so many times the longest finished hold of its site …"""
+LEAK_FLOOR_S = 5.0
+"""… and older than this."""
 
 
 @dataclass
@@ -178,6 +182,13 @@ class View:
         return sweep.count(opened["at_s"].to_numpy(dtype=np.float64), ends)
 
     @cached_property
+    def sites(self) -> list[SiteRow]:
+        """The site table (`breakdown.sites`), which several rules read."""
+        from poolctl.analysis import breakdown
+
+        return breakdown.sites(self)
+
+    @cached_property
     def wait_caused_s(self) -> Floats:
         """Waiting of others while each lease held, in seconds, split evenly among the holders of its pool."""
         numbers, keys = self.pool_keys
@@ -204,6 +215,44 @@ class View:
         same = ~changes[1 : len(order)]
         found[order[1:]] = same & (latest[:-1] > asked[order][1:]) & (task[order][1:] != 0)
         return found
+
+    @cached_property
+    def longest_finished_s(self) -> Floats:
+        """For each lease the longest finished hold of its site; NaN where the site never finished one."""
+        site, names = self.codes("site")
+        holds = self.column("hold_time_s")
+        longest = np.full(len(names) + 1, -1.0)
+        np.maximum.at(longest, site, np.nan_to_num(holds, nan=-1.0))
+        found: Floats = longest[site]
+        return np.where(found < 0, np.nan, found)
+
+    @cached_property
+    def leak_threshold_s(self) -> Floats:
+        """For each lease how long it may stay open before it counts as leaked (unless its operation is over)."""
+        by_site = np.maximum(LEAK_TIMES * self.longest_finished_s, LEAK_FLOOR_S)
+        unknown = np.isnan(by_site)
+        by_site[unknown] = self.policy.hold_time_warning_s
+        return np.minimum(by_site, self.policy.hold_time_alert_s)
+
+    @cached_property
+    def outlived(self) -> Bools:
+        """Which leases are open although the operation that made them is over: nobody can give them back."""
+        operations = self.tables.operations
+        over = operations[operations["ended_at_s"].notna()]
+        known = set(zip(over["intended_at_s"].tolist(), over["item"].tolist(), strict=True))
+        found = np.zeros(len(self.open), np.bool_)
+        item, intended = self.whole("item"), self.column("intended_at_s")
+        for row in np.flatnonzero(self.open & ~np.isnan(intended)):
+            found[row] = (float(intended[row]), int(item[row])) in known
+        return found
+
+    @cached_property
+    def leaked(self) -> Bools:
+        """Which leases were never returned: abandoned to the garbage collector, outlived, or open too long."""
+        age = self.length_s - self.column("acquired_at_s")
+        with np.errstate(invalid="ignore"):
+            beyond = self.open & (age > self.leak_threshold_s)
+        return self.ended("abandoned") | self.outlived | beyond
 
     @cached_property
     def timed_out(self) -> int:

@@ -1,0 +1,79 @@
+"""Findings: the registry of rules.
+
+In: a View. Out: what the rules found, the worst first; a rule's manual by its code. A new rule is one file in
+`analysis.rules`, one line here, and its cases in `tests/rules`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import cast
+
+from poolctl.analysis.rule import RuleModule
+from poolctl.analysis.rules import (
+    abandoned,
+    cancelled_while_holding,
+    capture_incomplete,
+    connect_failed,
+    detached,
+    idle_in_hold,
+    long_holds,
+    nested_checkouts,
+    no_pool_limit,
+    one_site_causes_waiting,
+    open_beyond_leak_threshold,
+    overflow_churn,
+    overflow_in_use,
+    oversized,
+    pool_timeout_band,
+    server_budget,
+    slow_acquire,
+    slow_checkin,
+    slow_validation,
+    timeouts,
+    unlimited_overflow,
+    utilisation_high,
+)
+from poolctl.analysis.view import View
+from poolctl.errors import UsageError
+from poolctl.trace.report import Finding
+
+REGISTRY: dict[str, RuleModule] = {
+    "PC101": open_beyond_leak_threshold,
+    "PC102": abandoned,
+    "PC103": detached,
+    "PC104": cancelled_while_holding,
+    "PC201": timeouts,
+    "PC202": slow_acquire,
+    "PC203": overflow_in_use,
+    "PC204": overflow_churn,
+    "PC205": oversized,
+    "PC206": utilisation_high,
+    "PC301": long_holds,
+    "PC302": idle_in_hold,
+    "PC303": one_site_causes_waiting,
+    "PC304": slow_checkin,
+    "PC305": slow_validation,
+    "PC401": unlimited_overflow,
+    "PC402": pool_timeout_band,
+    "PC403": no_pool_limit,
+    "PC501": server_budget,
+    "PC502": connect_failed,
+    "PC601": nested_checkouts,
+    "PC901": capture_incomplete,
+}
+"""Code to rule. A code is never used again once it is retired."""
+
+
+def find(view: View) -> list[Finding]:
+    """Return everything the rules find, the worst first, then by code."""
+    found = [finding for rule in REGISTRY.values() for finding in rule.check(view)]
+    return sorted(found, key=lambda finding: (-finding.severity.rank, finding.code))
+
+
+def manual(code: str) -> str:
+    """Return the manual of a rule. Raises UsageError for a code that is none."""
+    rule = REGISTRY.get(code.upper())
+    if rule is None:
+        raise UsageError(f"there is no rule {code!r}", f"the rules are {', '.join(REGISTRY)}")
+    return inspect.cleandoc(cast("str", rule.__doc__))
