@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 DIGITS = 9
-"""Decimals of a drawn number: nanoseconds. More would differ between machines, whose logarithms differ in the last bit."""
+"""Decimals of a drawn number: nanoseconds. More would differ between machines: so do the last bits of logarithms."""
 
 
 class Draw(ABC):

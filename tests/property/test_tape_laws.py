@@ -35,7 +35,7 @@ def tape_of(shape: Arrivals, seed: int, duration_s: float) -> OpenTape:
         arrivals = shape
         transactions = (first, second)
 
-    tape = draw(Any_, seed, duration_s)
+    tape = draw(Any1, seed, duration_s)
     assert isinstance(tape, OpenTape)
     return tape
 
