@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from poolctl.analysis.records import Array, Columns
-from poolctl.trace.events import Flag, Kind
+from poolctl.trace.events import UNKNOWN_COUNT, Flag, Kind
 
 ENDS = ("returned", "timed_out", "cancelled", "failed", "invalidated", "detached", "abandoned", "open")
 """The ends a lease can meet. A request still waiting when the record stopped is open too, with no `acquired_at_s`."""
@@ -48,7 +48,20 @@ def _put(size: int, rows: Array, values: Array, dtype: Any, nothing: Any) -> Arr
 
 
 def _span(size: int, rows: Array, nanoseconds: Array) -> Array:
-    return _put(size, rows, nanoseconds / 1e9, np.float64, np.nan)
+    return _put(size, rows, _durations(nanoseconds), np.float64, np.nan)
+
+
+def _durations(nanoseconds: Array) -> Array:
+    """Return seconds; a duration that the source could not tell (`events.UNKNOWN`) is NaN."""
+    seconds = nanoseconds / 1e9
+    seconds[nanoseconds < 0] = np.nan
+    return seconds
+
+
+def _counts(size: int, rows: Array, numbers: Array) -> Array:
+    """Spread counts over rows; -1 for one that the source could not tell, and where there was no record."""
+    known = np.where(numbers == UNKNOWN_COUNT, -1, numbers.astype(np.int32))
+    return _put(size, rows, known, np.int32, -1)
 
 
 def leases_of(columns: Columns, look: dict[str, Array], origin: int) -> dict[str, Array]:
@@ -73,6 +86,7 @@ def leases_of(columns: Columns, look: dict[str, Array], origin: int) -> dict[str
     _without_request(out)
     through = np.where(np.isnan(out["acquired_at_s"]), out["ended_at_s"], out["acquired_at_s"])
     out["acquire_time_s"] = np.maximum(through - out["requested_at_s"], 0.0)
+    _of_a_log(out, rows[Kind.REQUEST][tables[Kind.REQUEST]["flags"] & int(Flag.UNSEEN) != 0])
     out["hold_time_s"] = np.maximum(out["ended_at_s"] - out["acquired_at_s"], 0.0)
     _add_sql_of_open(out, columns, places)
     out["idle_in_hold_s"] = np.maximum(out["hold_time_s"] - out["sql_time_s"], 0.0)
@@ -108,8 +122,8 @@ def _requested(
         "item": _put(size, rows, request["item"], np.uint32, 0),
         "intended_at_s": _instants(np.where(intended == 0, NEVER, intended), origin),
         "requested_at_s": _instants(asked, origin),
-        "waiting_at_request": _put(size, rows, request["waiting"], np.uint16, 0),
-        "checked_out_at_request": _put(size, rows, request["checked_out"], np.uint16, 0),
+        "waiting_at_request": _counts(size, rows, request["waiting"]),
+        "checked_out_at_request": _counts(size, rows, request["checked_out"]),
     }
 
 
@@ -133,8 +147,8 @@ def _ended(
     returned, left = (_span(size, at, table["sql"]) for table, at in (checkin, detach))
     out["sql_time_s"] = np.where(np.isnan(returned), left, returned)
     for name in ("statements", "transactions"):
-        returned, left = (_put(size, at, table[name], np.uint32, 0) for table, at in (checkin, detach))
-        out[name] = np.maximum(returned, left)
+        returned, left = (_put(size, at, _told(table, name), np.int64, 0) for table, at in (checkin, detach))
+        out[name] = np.where(returned != 0, returned, left)
     out["reset_time_s"] = _span(size, checkin[1], checkin[0]["reset"])
     out["checkin_time_s"] = _span(size, checkin[1], checkin[0]["checkin"])
     out["ended_at_s"] = _instants(ended, origin)
@@ -142,6 +156,11 @@ def _ended(
     out["error"] = _looked_up(
         look["error"], _put(size, rows[Kind.REFUSED], tables[Kind.REFUSED]["error"], np.uint32, 0)
     )
+
+
+def _told(table: dict[str, Array], name: str) -> Array:
+    """Return a count of statements or transactions; -1 where the source saw no SQL at all."""
+    return np.where(table["sql"] < 0, -1, table[name].astype(np.int64))
 
 
 def _end_codes(kind: Kind, flags: Array) -> Array:
@@ -166,6 +185,13 @@ def _without_request(out: dict[str, Array]) -> None:
     out["requested_at_s"] = np.where(missing, known - parts, out["requested_at_s"])
 
 
+def _of_a_log(out: dict[str, Array], unseen: Array) -> None:
+    """Requests that nobody saw being made: how long they took is unknown, and no SQL was seen either."""
+    out["acquire_time_s"][unseen] = np.nan
+    silent = unseen[np.isnan(out["sql_time_s"][unseen])]
+    out["statements"][silent] = out["transactions"][silent] = -1
+
+
 def _add_sql_of_open(out: dict[str, Array], columns: Columns, places: _Places) -> None:
     """A lease without its end has no sum of its statements yet: add them up."""
     unknown = np.isnan(out["sql_time_s"]) & ~np.isnan(out["acquired_at_s"])
@@ -178,7 +204,7 @@ def _add_sql_of_open(out: dict[str, Array], columns: Columns, places: _Places) -
     told = statement["flags"][ours] & int(Flag.SKIPPED) == 0
     out["sql_time_s"] = np.where(unknown, spent, out["sql_time_s"])
     out["statements"] = np.where(unknown, np.bincount(rows[told], minlength=len(unknown)), out["statements"]).astype(
-        np.uint32
+        np.int64
     )
 
 
@@ -282,7 +308,7 @@ def connections_of(columns: Columns, origin: int) -> dict[str, Array]:
         "connection": both["connection"],
         "at_s": _instants(both["at"], origin),
         "event": event,
-        "time_s": np.concatenate([opened["connect"], closed["close"]]) / 1e9,
+        "time_s": _durations(np.concatenate([opened["connect"], closed["close"]])),
         "backend_pid": np.concatenate([opened["backend_pid"], np.zeros(len(closed["at"]), np.uint32)]),
     }
 

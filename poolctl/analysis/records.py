@@ -46,6 +46,7 @@ WANTED: dict[Kind, tuple[str, ...]] = {
     Kind.REQUEST: (
         "at",
         "lease",
+        "flags",
         "pool",
         "site",
         "intended_at",

@@ -18,6 +18,12 @@ VERSION = 1
 """Version of the record layout; in every ring and event file."""
 
 RECORD_BYTES = 64
+
+UNKNOWN = -1
+"""A duration that this source cannot tell. With an unknown `sql`, `statements` and `transactions` are unknown too."""
+UNKNOWN_COUNT = 0xFFFF
+"""`waiting` or `checked_out` that this source cannot tell."""
+
 HEADER = struct.Struct("<QqQBBHI")
 """sequence, at, lease, kind, flags, pool, site."""
 
@@ -75,6 +81,8 @@ class Flag(IntFlag):
     """CHECKIN, DETACH: nobody returned it, the garbage collector did."""
     SKIPPED = 128
     """OPERATION: never started (too many in flight). STATEMENT: a commit or rollback, not a statement."""
+    UNSEEN = 128
+    """REQUEST: the request itself was not seen (a log does not tell); `at` is the latest that it can have been made."""
 
 
 PAYLOADS: dict[Kind, tuple[tuple[str, str], ...]] = {
