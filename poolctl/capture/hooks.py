@@ -1,46 +1,129 @@
-"""Hooks: the wrappers around SQLAlchemy's own methods. Each calls the original exactly once, whatever else happens.
+"""Hooks: the wrappers around the pool's own methods. Each calls the original exactly once, whatever else happens.
 
-In: a `Watch`. Out: for each method a function that makes the wrapper for a given original. The wrapper hands everything
-to the watch; what the watch raises is counted and forgotten, what the original raises passes.
+In: a `Watch`. Out: for each method a function that makes the wrapper for a given original of a given class. What the
+original raises passes; what we raise is counted and forgotten; an interrupt (KeyboardInterrupt) is the application's.
+
+Each request ends exactly once: in `connect` when it fails, in `finalize` when its proxy goes back, in
+`connection_hooks.detach` when it leaves the pool; or it stays open. These run at every checkout, with cold caches:
+they are flat, and make few objects.
 """
 
 from __future__ import annotations
 
+import inspect
+import weakref
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
-from poolctl.capture.watch import Watch, request_now
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from poolctl.capture.recorder import SAMPLED
+from poolctl.capture.connections import WAIT_WORTH_NS
+from poolctl.capture.scope import current as current_scope
+from poolctl.capture.state import Lease, PoolState
+from poolctl.capture.tasks import current_task
+from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
+from poolctl.trace.events import Flag, Kind
+from poolctl.trace.ring import SAMPLE_EVERY
 
-Wrap = Callable[[Watch, Callable[..., Any]], Callable[..., Any]]
+Wrap = Callable[[Watch, Callable[..., Any], Any], Callable[..., Any]]
+
+CANCELLED, ERROR, FRESH, OVERFLOW, TIMED_OUT = (
+    int(flag) << 8 for flag in (Flag.CANCELLED, Flag.ERROR, Flag.FRESH, Flag.OVERFLOW, Flag.TIMED_OUT)
+)
+"""Flags where `RingWriter.words` wants them."""
+_REQUEST, _CHECKOUT = int(Kind.REQUEST), int(Kind.CHECKOUT)
+
+_SAMPLE_MASK = SAMPLE_EVERY - 1
+RESET_WORTH_NS = 20_000
+"""A shorter reset gets no record of its own; the CHECKIN carries its time anyway."""
 
 
-def connect(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`Pool.connect`: the request, and its answer."""
-    begin, acquire, refuse, failed = watch.begin, watch.acquire, watch.refuse, watch.recorder.count_error
-    reset = request_now.reset
+def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[..., Any]:
+    """`Pool.connect`, and each class's that overrides it: the request, and its answer.
+
+    A class's override may come to its super: only the outermost is the request (`PoolState.owner`).
+    """
+    recorder, pools, leases, connections = watch.recorder, watch.pools, watch.leases, watch.connections
+    next_number, site_of_asker, spent, failed = recorder.lease_number, recorder.site, watch.spent, recorder.count_error
 
     def connect(self: Any) -> Any:
+        number = 0
         try:
-            begun = begin(self, 1)
+            requested_at = monotonic_ns()
+            state = pools.get(id(self)) or watch.pool(self)
+            if state.owner is owner:
+                task = current_task() if state.is_async else None
+                scope = current_scope.get()
+                if scope is None:
+                    site = site_of_asker(state.is_async)
+                    intended_at = about = 0
+                else:
+                    site = recorder.site_of(scope.site) if scope.site is not None else site_of_asker(state.is_async)
+                    intended_at, about = scope.intended_at, recorder.context(scope.name) | scope.item << 32
+                lease_number = next_number()
+                meta = state.meta | site << 32
+                recorder.ring.words(
+                    requested_at,
+                    lease_number,
+                    meta | _REQUEST,
+                    intended_at,
+                    get_ident() if task is None else id(task),
+                    about,
+                    (state.waiting & 0xFFFF) | (state.checked_out & 0xFFFF) << 16 | (state.open & 0xFFFFFFFF) << 32,
+                )
+                number = lease_number
+                if watch.opentelemetry is not None:
+                    watch.trace(number, requested_at, state, site)
+                if not number & _SAMPLE_MASK:
+                    recorder.ring.counters[SAMPLED] += 1
+                    watch.overhead(requested_at)
         except Exception:
             failed()
-            begun = None
-        if begun is None:
+        if not number:
             return original(self)
-        lease, token = begun
         try:
             fairy = original(self)
         except BaseException as error:
             try:
-                reset(token)
-                refuse(lease, error)
+                _refuse(watch, state, number, meta, requested_at, error)
             except Exception:
                 failed()
             raise
         try:
-            reset(token)
-            acquire(lease, fairy)
+            acquired_at = monotonic_ns()
+            record = fairy._connection_record
+            lease = Lease()
+            lease.number = number
+            lease.pool = state
+            lease.meta = meta
+            lease.record = id(record)
+            if task is not None:
+                lease.task = weakref.ref(task)
+            wait = dial = ping = word = flags = 0
+            if spent and (note := spent.pop(id(record), None)) is not None:
+                wait, dial, ping = watch.settle(note, requested_at, number, meta)
+            connection = connections.get(id(fairy.dbapi_connection))
+            if connection is not None:
+                lease.connection = connection.number
+                word = connection.word
+                if not connection.used:
+                    connection.used = True
+                    flags = FRESH
+                if connection.inherited:
+                    watch.inherited(connection)
+            state.checked_out = held = state.checked_out + 1
+            if held > state.size > 0:
+                flags |= OVERFLOW
+            recorder.ring.words(acquired_at, number, meta | flags | _CHECKOUT, wait, dial, ping, word)
+            leases[id(fairy)] = lease
+            if state.shared:
+                watch.guard(lease, fairy)
+            if not number & _SAMPLE_MASK:
+                lease.sampled = True
+                watch.overhead(acquired_at)
         except Exception:
             failed()
         return fairy
@@ -48,181 +131,143 @@ def connect(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
     return connect
 
 
-def do_get(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`QueuePool._do_get`: the wait for a slot. It may call itself, and a subclass's may call its super."""
-    asking = request_now.get
+def connect_singleton(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[..., Any]:
+    """`SingletonThreadPool.connect`: hands the thread's own proxy out once more while it lives; that is no request."""
+    request = connect(watch, original, owner)
+
+    def connect_singleton(self: Any) -> Any:
+        try:
+            mine = self._fairy.current()
+        except Exception:
+            mine = None
+        return request(self) if mine is None else original(self)
+
+    return connect_singleton
+
+
+def do_get(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
+    """`QueuePool._do_get`: the wait for a slot. It may call itself, and a subclass's its super: the outermost counts."""
+    pools, spent, failed = watch.pools, watch.spent, watch.recorder.count_error
 
     def _do_get(self: Any) -> Any:
-        lease = asking()
-        if lease is None or lease.in_get:
+        state = pools.get(id(self))
+        if state is None:
             return original(self)
-        state = lease.pool
-        lease.reached = lease.in_get = True
         state.waiting += 1
         started_at = monotonic_ns()
         try:
-            return original(self)
-        finally:
-            lease.wait += monotonic_ns() - started_at
+            record = original(self)
+        except BaseException as error:
             state.waiting -= 1
-            lease.in_get = False
+            try:
+                watch.spend(id(error), started_at).wait = monotonic_ns() - started_at
+            except Exception:
+                failed()
+            raise
+        took = monotonic_ns() - started_at
+        state.waiting -= 1
+        if took >= WAIT_WORTH_NS or spent:
+            try:
+                watch.spend(id(record), started_at).wait = took if took >= WAIT_WORTH_NS else 0
+            except Exception:
+                failed()
+        return record
 
     return _do_get
 
 
-def connect_record(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`_ConnectionRecord.__connect`: a connection is opened, the connect listeners and the dialect's own SQL included."""
-    connected, failed = watch.connected, watch.recorder.count_error
-
-    def __connect(self: Any) -> None:
-        lease = request_now.get()
-        if lease is not None:
-            lease.reached = True
-            if lease.in_get:
-                lease.pool.waiting -= 1  # it connects, it no longer queues; `connected` takes that back
-        started_at = monotonic_ns()
-        try:
-            original(self)
-        except BaseException as error:
-            try:
-                connected(self, self._ConnectionRecord__pool, started_at, error)
-            except Exception:
-                failed()
-            raise
-        try:
-            connected(self, self._ConnectionRecord__pool, started_at, None)
-        except Exception:
-            failed()
-
-    return __connect
-
-
-def ping(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:  # noqa: ARG001 - all have one shape
-    """The dialect's ping before a checkout."""
-
-    def _do_ping_w_event(self: Any, dbapi_connection: Any) -> Any:
-        lease = request_now.get()
-        if lease is None:
-            return original(self, dbapi_connection)
-        started_at = monotonic_ns()
-        try:
-            return original(self, dbapi_connection)
-        finally:
-            lease.ping += monotonic_ns() - started_at
-
-    return _do_ping_w_event
-
-
-def finalize(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
+def finalize(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
     """`_finalize_fairy`: every way back to the pool goes through it, the collector's too."""
-    closing, failed, leases = watch.closing, watch.recorder.count_error, watch.leases
-    take, give_back = watch.take, watch.give_back
+    leases, failed = watch.leases, watch.recorder.count_error
+    place = list(inspect.signature(original).parameters).index("fairy")
 
-    def _finalize_fairy(dbapi_connection: Any, connection_record: Any, *args: Any, **more: Any) -> Any:
+    def _finalize_fairy(dbapi_connection: Any, record: Any, pool: Any, *args: Any, **more: Any) -> Any:
         lease = None
         try:
-            if connection_record is not None and leases:
-                fairy = more.get("fairy")
-                closing(connection_record, fairy is not None)
-                if fairy is not None and id(fairy) in leases:  # a shared record: its lease ends here
-                    lease = take(id(fairy))
+            fairy = more["fairy"] if "fairy" in more else args[place - 3] if len(args) > place - 3 else None
+            if fairy is not None:
+                lease = leases.get(id(fairy))
+            elif record is not None:
+                lease = watch.orphan(record)
+            if lease is not None:
+                lease.closing_at = monotonic_ns()
+                if not lease.pool.is_async or fairy is None:
+                    watch.returning[lease.record] = lease
         except Exception:
             failed()
         if lease is None:
-            return original(dbapi_connection, connection_record, *args, **more)
-        started_at = lease.closing_at = monotonic_ns()
+            return original(dbapi_connection, record, pool, *args, **more)
         try:
-            return original(dbapi_connection, connection_record, *args, **more)
+            return original(dbapi_connection, record, pool, *args, **more)
         finally:
             try:
-                give_back(lease, started_at, monotonic_ns())
+                _give_back(watch, lease, fairy)
             except Exception:
                 failed()
 
     return _finalize_fairy
 
 
-def return_record(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`Pool._return_conn`: the slot becomes free."""
-    leases, connections, failed = watch.leases, watch.connections, watch.recorder.count_error
-    take, give_back = watch.take, watch.give_back
+def return_record(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
+    """`Pool._return_conn`: the instant from which another thread may have the slot.
+
+    An async pool's tasks cannot come in between, there the end of `finalize` is as good.
+    """
+    returning, failed = watch.returning, watch.recorder.count_error
 
     def _return_conn(self: Any, record: Any) -> Any:
-        lease = connection = None
-        try:
-            if id(record) in leases:  # taken now: once it is back, another thread may have the record in no time
-                lease = take(id(record))
-                connection = connections.get(id(record.dbapi_connection))
-        except Exception:
-            failed()
+        lease = returning.pop(id(record), None) if returning else None
         if lease is None:
             return original(self, record)
-        started_at = monotonic_ns()
+        lease.returned_at = monotonic_ns()
+        was_open = record.dbapi_connection is not None
         try:
             return original(self, record)
         finally:
-            try:
-                # Put back in the queue it is free at once; one too many is closed first, and the slot is free after that.
-                closed_at = connection.closed_at if connection is not None else 0
-                give_back(lease, started_at, closed_at or started_at)
-            except Exception:
-                failed()
+            if was_open and record.dbapi_connection is None:  # one too many: closed first, and free after that
+                lease.returned_at = monotonic_ns()
 
     return _return_conn
 
 
-def detach(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`_ConnectionFairy.detach`: the connection leaves the pool with its holder, or with nobody (async, collected)."""
-
-    def detach(self: Any) -> Any:
-        lease = connection = None
-        at = monotonic_ns()
-        try:
-            record = self._connection_record
-            if record is not None:
-                connection = watch.connections.get(id(self.dbapi_connection))
-                lease = watch.take(id(record)) or watch.take(id(self))
-        except Exception:
-            watch.recorder.count_error()
-        try:
-            return original(self)
-        finally:
-            try:
-                if connection is not None:
-                    watch.tie(connection, self, id(self.dbapi_connection))
-                if lease is not None:
-                    watch.detach(lease, at)
-            except Exception:
-                watch.recorder.count_error()
-
-    return detach
+def _refuse(watch: Watch, state: PoolState, number: int, meta: int, requested_at: int, error: BaseException) -> None:
+    """The request ends without a connection."""
+    now = monotonic_ns()
+    if isinstance(error, PoolTimeoutError):
+        flags = TIMED_OUT
+    elif isinstance(error, Exception):
+        flags = ERROR
+    else:  # CancelledError, GreenletExit, GeneratorExit, KeyboardInterrupt
+        flags = CANCELLED
+    note = watch.spent.pop(id(error), None)
+    wait, dial, ping = (0, 0, 0) if note is None else watch.settle(note, requested_at, number, meta)
+    watch.recorder.ring.words(
+        now,
+        number,
+        meta | flags | Kind.REFUSED,
+        wait,
+        dial,
+        ping,
+        watch.recorder.error(error) | (state.waiting & 0xFFFF) << 32 | (state.checked_out & 0xFFFF) << 48,
+    )
 
 
-def invalidate_record(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`_ConnectionRecord.invalidate`; a soft one only marks it for the next checkout."""
-
-    def invalidate(self: Any, e: BaseException | None = None, soft: bool = False) -> Any:
-        try:
-            if not soft and self.dbapi_connection is not None:
-                watch.invalidated(self, e)
-        except Exception:
-            watch.recorder.count_error()
-        return original(self, e, soft)
-
-    return invalidate
-
-
-def close_connection(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`Pool._close_connection`: every connection the pool closes, idle, recycled, invalidated or detached."""
-
-    def _close_connection(self: Any, connection: Any, **more: Any) -> Any:
-        started_at = monotonic_ns()
-        try:
-            return original(self, connection, **more)
-        finally:
-            try:
-                watch.closed(id(connection), started_at)
-            except Exception:
-                watch.recorder.count_error()
-
-    return _close_connection
+def _give_back(watch: Watch, lease: Lease, fairy: Any) -> None:
+    """A return is over: unless the connection was detached on the way, the slot is free."""
+    now = monotonic_ns()
+    if fairy is not None:
+        if watch.leases.pop(id(fairy), None) is None:
+            return
+    else:
+        watch.returning.pop(lease.record, None)
+        if lease.detached:
+            return
+    task = lease.task() if lease.task is not None else None
+    if task is not None and task.cancelling():
+        lease.flags |= CANCELLED
+    reset_at = lease.reset_at
+    if reset_at and reset_at - lease.closing_at >= RESET_WORTH_NS:
+        watch.recorder.ring.words(reset_at, lease.number, lease.meta | Kind.RESET, lease.closing_at, 0, 0, 0)
+    watch.end(lease, lease.returned_at or now)
+    if lease.sampled:
+        watch.overhead(now)

@@ -16,7 +16,7 @@ import sqlalchemy.pool.base
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.pool import Pool
 
-from poolctl.capture import hooks, sql_hooks
+from poolctl.capture import connection_hooks, hooks, sql_hooks
 from poolctl.capture.recorder import Recorder
 from poolctl.capture.watch import Watch
 
@@ -24,13 +24,13 @@ _POOL: dict[str, tuple[hooks.Wrap, str]] = {
     "connect": (hooks.connect, "requests"),
     "_do_get": (hooks.do_get, "the wait for a slot (it counts as part of the acquire time only)"),
     "_return_conn": (hooks.return_record, "returns"),
-    "_close_connection": (hooks.close_connection, "the closing of connections"),
+    "_close_connection": (connection_hooks.close_connection, "the closing of connections"),
 }
 _RECORD: dict[str, tuple[hooks.Wrap, str]] = {
-    "_ConnectionRecord__connect": (hooks.connect_record, "the opening of connections"),
-    "invalidate": (hooks.invalidate_record, "invalidations"),
+    "_ConnectionRecord__connect": (connection_hooks.connect_record, "the opening of connections"),
+    "invalidate": (connection_hooks.invalidate_record, "invalidations"),
 }
-_FAIRY: dict[str, tuple[hooks.Wrap, str]] = {"detach": (hooks.detach, "detached connections")}
+_FAIRY: dict[str, tuple[hooks.Wrap, str]] = {"detach": (connection_hooks.detach, "detached connections")}
 _MODULE: dict[str, tuple[hooks.Wrap, str]] = {
     "_finalize_fairy": (hooks.finalize, "abandoned connections and the length of resets")
 }
@@ -96,7 +96,8 @@ class Installed:
                     if isinstance(vars(owner).get(name), types.FunctionType) and not (
                         name == "_do_get" and owner.__name__ in _PLAIN_GETS
                     ):
-                        self._put(owner, name, hook)
+                        singleton = name == "connect" and owner.__name__ == "SingletonThreadPool"
+                        self._put(owner, name, hooks.connect_singleton if singleton else hook)
 
     def _cover(self, owner: Any, wanted: dict[str, tuple[hooks.Wrap, str]]) -> None:
         for name, (hook, what) in wanted.items():
@@ -107,7 +108,7 @@ class Installed:
 
     def _put(self, owner: Any, name: str, hook: hooks.Wrap) -> None:
         original = vars(owner)[name]
-        ours = hook(self.watch, original)
+        ours = hook(self.watch, original, owner)
         ours.__name__, ours.__qualname__, ours.__doc__ = original.__name__, original.__qualname__, original.__doc__
         ours.__wrapped__ = original  # type: ignore[attr-defined] # where functools.wraps puts it
         setattr(owner, name, ours)
@@ -128,7 +129,7 @@ def _tree(root: type) -> Iterator[type]:
 def _ping_hook() -> dict[str, tuple[hooks.Wrap, str]]:
     """Return the hook for the ping: 2.0.0 has no `_do_ping_w_event`."""
     name = "_do_ping_w_event" if hasattr(DefaultDialect, "_do_ping_w_event") else "do_ping"
-    return {name: (hooks.ping, "pings")}
+    return {name: (connection_hooks.ping, "pings")}
 
 
 def _fetches() -> Iterator[tuple[type, str]]:

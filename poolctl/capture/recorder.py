@@ -25,12 +25,14 @@ from poolctl.trace.events import Flag, Kind
 from poolctl.trace.ring import COUNTERS, RingWriter
 from poolctl.trace.run import output_error
 
-ERRORS, OVERHEAD, SAMPLED, LEASES = (COUNTERS.index(name) for name in ("errors", "overhead_ns", "sampled", "leases"))
+ERRORS, OVERHEAD, SAMPLED = (COUNTERS.index(name) for name in ("errors", "overhead_ns", "sampled"))
 
-CAPS = {"site": 4096, "context": 4096, "statement": 4096, "error": 512, "pool": 65535}
+CAPS = {"site": 4096, "context": 4096, "statement": 2048, "error": 512, "pool": 65535}
 """How many distinct ones of each are named."""
 
 _CODES = 32768
+_LONGEST = 8192
+"""Statements are told apart by so many characters: the table must not hold a megabyte of parameters."""
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
 
 
@@ -63,11 +65,6 @@ class Recorder:
         self._open()
         _recorders.add(self)
 
-    @property
-    def ring_path(self) -> Path:
-        """Where the ring is."""
-        return self.ring.path  # type: ignore[no-any-return]
-
     def name(self, kind: str, text: str) -> int:
         """Return the number of a context, an error class or another name; 0 when there are too many."""
         number = self._numbers.get((kind, text))
@@ -92,18 +89,20 @@ class Recorder:
 
     def statement(self, text: Any) -> int:
         """Return the number of a statement, named without its literals and cut at 300 characters."""
-        key = hash(text)  # not the text: it may be long
-        number = self._statements.get(key)
+        text = text if isinstance(text, str) else str(text)
+        if len(text) > _LONGEST:
+            text = text[:_LONGEST]
+        number = self.statements.get(text)
         if number is None:
-            if len(self._statements) >= CAPS["statement"]:
+            if len(self.statements) >= CAPS["statement"]:
                 return 0
-            plain = " ".join(_LITERAL.sub("?", str(text)[:2000]).split())[:300]
-            number = self._statements[key] = self.name("statement", plain)
+            plain = " ".join(_LITERAL.sub("?", text[:2000]).split())[:300]
+            number = self.statements[text] = self.name("statement", plain)
         return number
 
-    def site(self, depth: int) -> int:
-        """Return the number of the place that asked, `depth` frames above the caller; 0 when there is none."""
-        frame = self.walker.find(depth + 1)
+    def site(self, crossing: bool) -> int:
+        """Return the number of the place that asked; 0 when there is none. `crossing`: we may be in a greenlet."""
+        frame = self.walker.find(crossing)
         if frame is None:
             return 0
         key = (id(frame.f_code), frame.f_lasti)
@@ -199,9 +198,12 @@ class Recorder:
 
     def _open(self) -> None:
         self.ring: Any = RingWriter(self.directory, **self._ring_options)
+        self.ring_path: Path = self.ring.path
+        """Where the ring is; its reader removes it."""
         self._numbers: dict[Any, int] = {}
         self._contexts: dict[str, int] = {}
-        self._statements: dict[int, int] = {}
+        self.statements: dict[str, int] = {}
+        """Numbers of statements seen, for the hook that looks here first."""
         self._sites: dict[tuple[str, int, str], int] = {}
         self._codes: dict[tuple[int, int], int] = {}
         self._codes_alive: list[Any] = []
@@ -216,14 +218,14 @@ class Recorder:
             "sqlalchemy": getattr(sqlalchemy, "__version__", None),
             "anchor": [anchor.monotonic_ns, anchor.wall_ns],
             "argv0": sys.argv[0] if sys.argv else "",
-            "ring": str(self.ring.path),
+            "ring": str(self.ring_path),
         }
         path = self.directory / f"names-{os.getpid()}.jsonl"
         try:
-            with path.open("a", encoding="utf-8") as file:
+            with _fresh(path).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(process) + "\n")
         except OSError as error:
-            self.ring.path.unlink(missing_ok=True)
+            self.ring_path.unlink(missing_ok=True)
             raise output_error(path, error) from None
 
     def _new(self, kind: str, key: Any, entry: dict[str, Any]) -> int:
@@ -237,11 +239,19 @@ class Recorder:
         return number
 
 
+def _fresh(path: Path) -> Path:
+    """Return a name that no other file has: after exec, or with a number used again, the pid's own is taken."""
+    return next(
+        name
+        for number in itertools.count(1)
+        if not (name := path if number == 1 else path.with_stem(f"{path.stem}-{number}")).exists()
+    )
+
+
 class _Nothing:
     """A ring that takes everything and keeps nothing."""
 
-    path = Path(os.devnull)
-    counters = [0] * len(COUNTERS)  # noqa: RUF012 - nobody reads it
+    counters = [0] * len(COUNTERS)
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_args, **_more: False

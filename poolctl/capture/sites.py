@@ -1,7 +1,7 @@
 """Site: the application's frame that asked. Standard library only.
 
 In: the running thread's frames, and on the other side of SQLAlchemy's greenlet the frames of the task that awaits.
-Out: a code object with an instruction offset, and once for each such place the file, line, function and stack.
+Out: the first frame that is the application's, and where it stands.
 """
 
 from __future__ import annotations
@@ -10,112 +10,138 @@ import sys
 from types import CodeType, FrameType
 from typing import Any
 
-APP, SKIP, STOP, INSIDE = 0, 1, 2, 3
-"""What a frame is: the application's; between the application and us; beyond it; `run_sync` and the like, whose
-application frames are inside the greenlet."""
-
 SKIPPED = frozenset(
-    {"sqlalchemy", "sqlmodel", "flask_sqlalchemy", "contextlib", "greenlet", "asyncio", "uvloop", "_pytest_greenlet"}
-) | {"fastapi", "starlette", "anyio", "concurrent", "functools", "_asyncio"}
+    [
+        "sqlalchemy",
+        "sqlmodel",
+        "flask_sqlalchemy",
+        "contextlib",
+        "functools",
+        "greenlet",
+        "asyncio",
+        "_asyncio",
+        "uvloop",
+        "anyio",
+        "fastapi",
+        "starlette",
+        "concurrent",
+    ]
+)
 """Top-level modules that are never the ones that asked."""
 
 _STOPS = frozenset(
     {"asyncio.events", "asyncio.runners", "asyncio.base_events", "threading", "concurrent.futures.thread"}
 )
-_DEPTH = 64
+"""Where a task or a thread begins: what called these did not ask."""
 
-Frames = tuple[tuple[str, int, str], ...]
+_DEPTH = 64
+_CODES = 65536
+
+Place = tuple[str, int, str]
+"""file, line, function"""
 
 
 class Walker:
-    """Finds the asking frame; remembers what each code object is, so that a walk costs an attribute a frame.
+    """Finds the asking frame; remembers what each code object is, so that a walk costs a set look-up a frame.
 
     `skip` names further modules (with their submodules) that are never the ones that asked.
     """
 
     def __init__(self, skip: tuple[str, ...] = ()) -> None:
-        self._skip = tuple((*skip, "poolctl.capture"))
-        self._what: dict[int, int] = {}
+        self._skip = (*skip, "poolctl.capture")
+        # Sets of ids: hashing a code object means hashing its bytecode. `_alive` keeps the ids good.
+        self._skipped: set[int] = set()
+        self._asking: set[int] = set()
+        self._others: dict[int, str] = {}
         self._alive: list[CodeType] = []
         self._getcurrent: Any = None
 
-    def find(self, depth: int) -> FrameType | None:
-        """Return the application's frame that asked; None when there is none. `depth` frames up are known not to be it."""
-        frame: FrameType | None = sys._getframe(depth + 1)
-        awaiting = self.awaiting()
-        if awaiting is None:
-            return self._outward(frame)
-        if self._what.get(id(awaiting.f_code), -1) == SKIP or self._classify(awaiting) == SKIP:
-            return self._outward(awaiting)
-        return self._outward(frame) or self._outward(awaiting)  # run_sync, or the application's own greenlet_spawn
+    def find(self, crossing: bool) -> FrameType | None:
+        """Return the application's frame that asked; None when there is none. `crossing`: we may be in a greenlet."""
+        if crossing:
+            getcurrent = self._getcurrent or self._get_getcurrent()
+            if getcurrent is not None:
+                current = getcurrent()
+                parent = current.parent
+                if parent is not None and getattr(current, "__sqlalchemy_greenlet_provider__", False):
+                    spawner = parent.gr_frame
+                    if spawner is not None:
+                        return self._across(spawner.f_back)
+        return self._outward(sys._getframe(1))
 
-    def awaiting(self) -> FrameType | None:
-        """Return the frame that awaits SQLAlchemy's greenlet in which we run; None outside of one."""
-        getcurrent = self._getcurrent
-        if getcurrent is None:
-            greenlet = sys.modules.get("greenlet")  # never imported by us: without it there is nothing to cross
-            if greenlet is None:
-                return None
-            getcurrent = self._getcurrent = greenlet.getcurrent
-        current = getcurrent()
-        parent = current.parent
-        if parent is None or not getattr(current, "__sqlalchemy_greenlet_provider__", False):
-            return None
-        spawner = parent.gr_frame
-        return spawner.f_back if spawner is not None else None
-
-    def stack(self, frame: FrameType | None) -> Frames:
-        """Return (file, line, function) of `frame` and outward, to the event loop or the thread's start."""
-        frames: list[tuple[str, int, str]] = []
-        while frame is not None and len(frames) < _DEPTH:
-            what = self._classify(frame)
-            if what == STOP:
+    def stack(self, frame: FrameType | None) -> tuple[Place, ...]:
+        """Return the application's frames from `frame` outward, to the event loop or the thread's start."""
+        places: list[Place] = []
+        while frame is not None and len(places) < _DEPTH:
+            what = self._what(frame)
+            if what == "stop":
                 break
-            if what == APP:
-                frames.append(place(frame))
+            if what == "asking":
+                places.append(place(frame))
             frame = frame.f_back
-        return tuple(frames)
+        return tuple(places)
+
+    def _across(self, awaiting: FrameType | None) -> FrameType | None:
+        """Search from the frame that awaits the greenlet; with `run_sync` the application is inside of it as well."""
+        if awaiting is not None and id(awaiting.f_code) not in self._skipped and self._what(awaiting) != "skipped":
+            inside = self._outward(sys._getframe(2))
+            if inside is not None:
+                return inside
+        return self._outward(awaiting)
 
     def _outward(self, frame: FrameType | None) -> FrameType | None:
-        what_of = self._what.get
-        for _ in range(_DEPTH):
-            if frame is None:
-                return None
-            what = what_of(id(frame.f_code), -1)
-            if what == -1:
-                what = self._classify(frame)
-            if what == APP:
-                return frame
-            if what == STOP:
-                return None
+        skipped = self._skipped
+        while frame is not None:
+            code = id(frame.f_code)
+            if code not in skipped:
+                if code in self._asking:
+                    return frame
+                what = self._what(frame)
+                if what != "skipped":
+                    return frame if what == "asking" else None if what == "stop" else self._outward(frame.f_back)
             frame = frame.f_back
         return None
 
-    def _classify(self, frame: FrameType) -> int:
+    def _what(self, frame: FrameType) -> str:
+        """Return what a frame is: `asking`, `skipped`, `stop`, or `inside` (SQLAlchemy's `run_sync`)."""
         code = frame.f_code
-        known = self._what.get(id(code))
-        if known is not None:
-            return known
-        if len(self._alive) >= 65536:  # code made at run time, again and again: start over rather than grow
-            self._what.clear()
-            self._alive.clear()
+        key = id(code)
+        if key in self._asking:
+            return "asking"
+        if key in self._skipped:
+            return "skipped"
+        if key in self._others:
+            return self._others[key]
+        if len(self._alive) >= _CODES:  # code made at run time, again and again: start over rather than grow
+            for known in (self._skipped, self._asking, self._others, self._alive):
+                known.clear()
+        self._alive.append(code)
         what = self._look(code, frame.f_globals.get("__name__"))
-        self._alive.append(code)  # first: an id is only good while its object lives
-        self._what[id(code)] = what
+        if what == "asking":
+            self._asking.add(key)
+        elif what == "skipped":
+            self._skipped.add(key)
+        else:
+            self._others[key] = what
         return what
 
-    def _look(self, code: CodeType, module: str | None) -> int:
-        if module is None:  # SQLAlchemy's generated functions have bare globals: `<string>` in 2.0
-            return SKIP if code.co_filename.startswith("<") else APP
+    def _look(self, code: CodeType, module: Any) -> str:
+        if not isinstance(module, str):  # SQLAlchemy 2.0's generated functions are `<string>` with bare globals
+            return "skipped" if code.co_filename.startswith("<") else "asking"
         if module in _STOPS:
-            return STOP
+            return "stop"
         if module.startswith("sqlalchemy.") and code.co_name == "run_sync":
-            return INSIDE
+            return "inside"
         if module.partition(".")[0] in SKIPPED or module.startswith(self._skip):
-            return SKIP
-        return SKIP if code.co_filename.startswith("<sqlalchemy") else APP
+            return "skipped"
+        return "skipped" if code.co_filename.startswith("<sqlalchemy") else "asking"
+
+    def _get_getcurrent(self) -> Any:
+        greenlet = sys.modules.get("greenlet")  # never imported by us: without it there is nothing to cross
+        self._getcurrent = getattr(greenlet, "getcurrent", None)
+        return self._getcurrent
 
 
-def place(frame: FrameType) -> tuple[str, int, str]:
+def place(frame: FrameType) -> Place:
     """Return (file, line, function) of a frame."""
     return frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname

@@ -5,121 +5,170 @@ In: a `Watch`. Out: wrappers, as in `hooks`. A dialect's override may call its s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from poolctl.capture.state import Lease
 from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
+from poolctl.trace.events import Flag, Kind
+
+CANCELLED, CONTROL, ERROR = (int(flag) << 8 for flag in (Flag.CANCELLED, Flag.SKIPPED, Flag.ERROR))
+_STATEMENT = int(Kind.STATEMENT)
+_END = int(Kind.STATEMENT) | CONTROL
+
+FETCH_WORTH_NS = 20_000
+"""A shorter fetch gets no record of its own; it is in the lease's sql time anyway."""
 
 
-def _timed(watch: Watch) -> Callable[..., Any]:
-    worked, failed = watch.worked, watch.recorder.count_error
+def execute(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
+    """`do_execute` and `do_executemany` of a dialect."""
+    recorder, leases, failed = watch.recorder, watch.leases, watch.recorder.count_error
 
-    def timed(lease: Lease, text: Any, control: bool, original: Callable[..., Any], *args: Any) -> Any:
+    def do_execute(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
+        try:
+            lease = leases.get(id(context.root_connection._dbapi_connection))
+        except Exception:  # no context, or one of somebody's own making
+            lease = None
+        if lease is None or lease.in_sql:
+            return original(self, cursor, statement, parameters, context)
         lease.in_sql = True
         started_at = monotonic_ns()
         try:
-            result = original(*args)
+            result = original(self, cursor, statement, parameters, context)
         except BaseException as error:
+            _worked(watch, lease, started_at, _STATEMENT, statement, error)
+            raise
+        try:
             ended_at = monotonic_ns()
             lease.in_sql = False
-            try:
-                worked(lease, started_at, ended_at, text, error, control)
-            except Exception:
-                failed()
-            raise
-        ended_at = monotonic_ns()
-        lease.in_sql = False
-        try:
-            worked(lease, started_at, ended_at, text, None, control)
+            lease.in_transaction = True
+            lease.statements += 1
+            lease.sql += ended_at - started_at
+            number = recorder.statements.get(statement) or recorder.statement(statement)
+            recorder.ring.words(ended_at, lease.number, lease.meta | _STATEMENT, started_at, number, 0, 0)
+            if lease.sampled:
+                watch.overhead(ended_at)
         except Exception:
             failed()
         return result
 
-    return timed
-
-
-def _lease_of(watch: Watch) -> Callable[[Any], Lease | None]:
-    """Return a function from SQLAlchemy's proxy (or whatever stands for it) to the lease it holds."""
-    leases = watch.leases
-
-    def lease_of(fairy: Any) -> Lease | None:
-        try:
-            lease = leases.get(id(fairy._connection_record)) or leases.get(id(fairy))
-        except Exception:  # not a proxy of a pool
-            return None
-        return None if lease is None or lease.in_sql else lease
-
-    return lease_of
-
-
-def execute(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`do_execute` and `do_executemany` of a dialect."""
-    timed, lease_of = _timed(watch), _lease_of(watch)
-
-    def do_execute(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
-        lease = None if context is None else lease_of(_fairy_of(context))
-        if lease is None:
-            return original(self, cursor, statement, parameters, context)
-        return timed(lease, statement, False, original, self, cursor, statement, parameters, context)
-
     return do_execute
 
 
-def execute_no_params(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`do_execute_no_params` of a dialect."""
-    timed, lease_of = _timed(watch), _lease_of(watch)
+def execute_no_params(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
+    """`do_execute_no_params` of a dialect: without parameters on request, so rare."""
 
     def do_execute_no_params(self: Any, cursor: Any, statement: Any, context: Any = None) -> Any:
-        lease = None if context is None else lease_of(_fairy_of(context))
-        if lease is None:
+        try:
+            lease = watch.leases.get(id(context.root_connection._dbapi_connection))
+        except Exception:
+            lease = None
+        if lease is None or lease.in_sql:
             return original(self, cursor, statement, context)
-        return timed(lease, statement, False, original, self, cursor, statement, context)
+        return _timed(watch, lease, _STATEMENT, statement, original, self, cursor, statement, context)
 
     return do_execute_no_params
 
 
-def end_transaction(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
-    """`do_commit` and `do_rollback` of a dialect."""
-    timed, lease_of = _timed(watch), _lease_of(watch)
+def end_transaction(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
+    """`do_commit` and `do_rollback` of a dialect; within a return they are its reset."""
+    recorder, leases, failed = watch.recorder, watch.leases, watch.recorder.count_error
 
     def do_end(self: Any, dbapi_connection: Any) -> Any:
-        lease = lease_of(dbapi_connection)
-        if lease is None:
+        lease = leases.get(id(dbapi_connection))
+        if lease is None or lease.in_sql:
             return original(self, dbapi_connection)
-        return timed(lease, None, True, original, self, dbapi_connection)
+        lease.in_sql = True
+        started_at = monotonic_ns()
+        try:
+            result = original(self, dbapi_connection)
+        except BaseException as error:
+            _worked(watch, lease, started_at, _END, None, error)
+            raise
+        try:
+            ended_at = monotonic_ns()
+            lease.in_sql = False
+            if lease.in_transaction:
+                lease.in_transaction = False
+                lease.transactions += 1
+            if lease.closing_at:
+                lease.reset_at = ended_at
+            else:
+                lease.sql += ended_at - started_at
+                recorder.ring.words(ended_at, lease.number, lease.meta | _END, started_at, 0, 0, 0)
+                if lease.sampled:
+                    watch.overhead(ended_at)
+        except Exception:
+            failed()
+        return result
 
     return do_end
 
 
-def fetch(watch: Watch, original: Callable[..., Any]) -> Callable[..., Any]:
+def fetch(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
     """The fetching of many rows by a result's strategy: from the driver's buffer, or from the server."""
-    fetched, failed, lease_of = watch.fetched, watch.recorder.count_error, _lease_of(watch)
 
     def fetch(self: Any, result: Any, *args: Any, **more: Any) -> Any:
         try:
-            lease = lease_of(_fairy_of(result.context))
+            lease = watch.leases.get(id(result.context.root_connection._dbapi_connection))
         except Exception:
             lease = None
-        if lease is None:
+        if lease is None or lease.in_sql:
             return original(self, result, *args, **more)
         lease.in_sql = True
         started_at = monotonic_ns()
         try:
             return original(self, result, *args, **more)
         finally:
-            lease.in_sql = False
-            try:
-                fetched(lease, started_at)
-            except Exception:
-                failed()
+            _fetched(watch, lease, started_at)
 
     return fetch
 
 
-def _fairy_of(context: Any) -> Any:
+def _timed(watch: Watch, lease: Lease, what: int, text: Any, original: Callable[..., Any], *args: Any) -> Any:
+    lease.in_sql = True
+    started_at = monotonic_ns()
     try:
-        return context.root_connection._dbapi_connection
-    except Exception:  # a context of somebody's own making
-        return None
+        result = original(*args)
+    except BaseException as error:
+        _worked(watch, lease, started_at, what, text, error)
+        raise
+    _worked(watch, lease, started_at, what, text, None)
+    return result
+
+
+def _worked(watch: Watch, lease: Lease, started_at: int, what: int, text: Any, error: BaseException | None) -> None:
+    """The database worked for the holder, or failed to. `what`: the kind and its flags. Never raises."""
+    try:
+        now = monotonic_ns()
+        lease.in_sql = False
+        why = 0
+        if error is not None:
+            what |= ERROR
+            why = watch.recorder.error(error)
+            if isinstance(error, asyncio.CancelledError):
+                lease.flags |= CANCELLED
+        if text is not None:
+            lease.statements += 1
+            lease.in_transaction = True
+        if lease.closing_at:
+            lease.reset_at = now
+            return
+        lease.sql += now - started_at
+        statement = 0 if text is None else watch.recorder.statement(text)
+        watch.recorder.ring.words(now, lease.number, lease.meta | what, started_at, statement | why << 32, 0, 0)
+    except Exception:
+        watch.recorder.count_error()
+
+
+def _fetched(watch: Watch, lease: Lease, started_at: int) -> None:
+    try:
+        now = monotonic_ns()
+        lease.in_sql = False
+        lease.sql += now - started_at
+        if now - started_at >= FETCH_WORTH_NS:
+            watch.recorder.ring.words(now, lease.number, lease.meta | Kind.FETCH, started_at, 0, 0, 0)
+    except Exception:
+        watch.recorder.count_error()

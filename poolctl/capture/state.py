@@ -10,47 +10,75 @@ from typing import Any
 
 
 class Lease:
-    """One request for a connection until its end. Attributes not set are the class's: most leases set few of them."""
+    """A connection that somebody holds. What is not set on the object is the class's: most leases set few of these."""
 
     number: int
     pool: PoolState
-    site: int
-    requested_at: int
+    record: int
+    """id of SQLAlchemy's record."""
+    meta: int
+    """pool << 16 | site << 32: with the kind and the flags, the fourth word of every record of this lease."""
     task: weakref.ref[Any] | None = None
     """The asyncio task that asked."""
-
-    wait: int = 0
-    """Nanoseconds inside the pool's `_do_get`, connecting excluded."""
-    connect: int = 0
-    """Nanoseconds of opening, or closing and reopening, a connection for this request."""
-    connect_inside: int = 0
-    """The part of `connect` that lies inside `_do_get`."""
-    ping: int = 0
-    in_get: bool = False
-    reached: bool = False
-    """Whether the request got as far as `_do_get`: before that, `connect` called again is its own `super()`."""
-    fresh: bool = False
-
     connection: int = 0
     flags: int = 0
     """Of the record that will end it."""
     in_sql: bool = False
+    in_transaction: bool = False
     sql: int = 0
     statements: int = 0
-    in_transaction: bool = False
     transactions: int = 0
     closing_at: int = 0
     """When the return began, 0 before."""
+    reset_at: int = 0
+    """When the reset on return ended, 0 without one."""
+    returned_at: int = 0
+    """When the slot became free, where that is known better than by the end of the return."""
     sampled: bool = False
     """Whether capture times itself in this lease."""
+    detached: bool = False
     guard: weakref.ref[Any] | None = None
     """On a pool that shares its record: tells when the holder was collected."""
+
+
+class Spent:
+    """Where the time of a request went, before it is known whose request it is. Nanoseconds."""
+
+    __slots__ = ("at", "closing", "closing_at", "connect", "inside", "opened", "ping", "wait")
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        """When it was noted: an older one, left behind by an accident, is nobody's."""
+        self.wait = 0
+        """Inside `_do_get`, connecting included."""
+        self.connect = 0
+        """Opening connections."""
+        self.closing = 0
+        """Closing the one that was replaced, if that began (`closing_at`) within the request."""
+        self.closing_at = 0
+        self.inside = 0
+        """The part of `connect` that lies inside `_do_get`."""
+        self.ping = 0
+        self.opened: list[tuple[int, int, int, int]] = []
+        """Connections opened, or not: at, time, connection | backend pid << 32, error | open << 32."""
 
 
 class PoolState:
     """One pool. Counts are of what was seen since capture began, plus what the pool had out then."""
 
-    __slots__ = ("checked_out", "deferred", "is_async", "number", "open", "ref", "shared", "size", "waiting", "watched")
+    __slots__ = (
+        "checked_out",
+        "is_async",
+        "meta",
+        "number",
+        "open",
+        "owner",
+        "ref",
+        "shared",
+        "size",
+        "waiting",
+        "watched",
+    )
 
     def __init__(self, number: int, ref: weakref.ref[Any]) -> None:
         self.number = number
@@ -62,22 +90,29 @@ class PoolState:
         self.open = 0
         self.is_async = False
         self.shared = False
-        """StaticPool: one record for everybody, so leases are known by their proxy."""
-        self.deferred = False
-        """SingletonThreadPool: whether a request is one is known only afterwards."""
+        """StaticPool: one record for everybody."""
+        self.owner: Any = None
+        """The class whose `connect` is called first; None when the pool is not watched."""
+        self.meta = number << 16
+        """See `Lease.meta`."""
         self.watched = True
 
 
 class ConnectionState:
     """One open connection of the driver."""
 
-    __slots__ = ("backend_pid", "closed_at", "inherited", "number", "pool", "ref")
+    __slots__ = ("backend_pid", "inherited", "number", "pool", "record", "ref", "used", "word")
 
-    def __init__(self, number: int, pool: PoolState, backend_pid: int) -> None:
+    def __init__(self, number: int, pool: PoolState, backend_pid: int, record: int) -> None:
         self.number = number
         self.pool = pool
         self.backend_pid = backend_pid
-        self.closed_at = 0
+        self.record = record
+        """id of the record it was opened for."""
+        self.word = number | backend_pid << 32
+        """The last word of a CHECKOUT record."""
+        self.used = False
+        """Whether anybody had it yet."""
         self.inherited = False
         """It was opened by the parent, before a fork."""
         self.ref: weakref.ref[Any] | None = None

@@ -15,7 +15,7 @@ from typing import Any
 from poolctl.errors import InputError
 from poolctl.trace import eventfile
 from poolctl.trace.events import RECORD_BYTES
-from poolctl.trace.ring import RingReader
+from poolctl.trace.ring import SAMPLE_EVERY, RingReader
 from poolctl.trace.run import output_error
 
 
@@ -79,7 +79,7 @@ class Drain:
     def _summary(self) -> dict[str, Any]:
         """The `capture` line: what the recorder said about itself, and what it counted; overhead scaled to all leases."""
         counted = self.counters
-        overhead_ns = counted["overhead_ns"] * counted["leases"] // max(1, counted["sampled"])
+        overhead_ns = counted["overhead_ns"] * SAMPLE_EVERY
         return {**self._about, "kind": "capture", "dropped": self.dropped, **counted, "overhead_ns": overhead_ns}
 
 
@@ -90,26 +90,33 @@ class Drains:
         self._directory = directory
         self._open: dict[Path, Drain] = {}
         self._gone: set[Path] = set()
+        self._ended = {"dropped": 0, "errors": 0}
+        self.pids: list[int] = []
+        """The processes met so far, those that are gone included."""
 
     @property
     def dropped(self) -> int:
         """Records lost so far, all processes."""
-        return sum(drain.dropped for drain in self._open.values())
+        return self._ended["dropped"] + sum(drain.dropped for drain in self._open.values())
 
     @property
     def errors(self) -> int:
         """Errors that the recorders swallowed so far, all processes."""
-        return sum(drain.counters["errors"] for drain in self._open.values())
+        return self._ended["errors"] + sum(drain.counters["errors"] for drain in self._open.values())
 
     def poll(self) -> list[tuple[Drain, bytes]]:
-        """Poll every process; return those that had new records. Raises OutputError."""
+        """Poll every process; return those that had new records. Raises OutputError.
+
+        The ring of a process that is gone is read to its end and removed: short-lived ones must not fill the memory.
+        """
         for path in set(self._directory.glob("names-*.jsonl")) - self._open.keys() - self._gone:
             try:
-                self._open[path] = Drain(path)
+                drain = self._open[path] = Drain(path)
+                self.pids.append(drain.pid)
             except InputError:
                 if _announced(path):  # its ring is gone; one without a whole first line yet comes later
                     self._gone.add(path)
-        polled = [(drain, drain.poll()) for drain in self._open.values()]
+        polled = [self._poll(path, drain) for path, drain in list(self._open.items())]
         return [(drain, records) for drain, records in polled if records]
 
     def close(self, *, unlink: bool = True) -> list[tuple[Drain, bytes]]:
@@ -121,6 +128,27 @@ class Drains:
                 for drain in self._open.values():
                     stack.callback(drain.close, unlink=unlink)
         return closed
+
+    def _poll(self, path: Path, drain: Drain) -> tuple[Drain, bytes]:
+        if _alive(drain.pid):
+            return drain, drain.poll()
+        before = drain.poll()  # raises while the disk is full: the ring is kept until it can be written
+        del self._open[path]
+        self._gone.add(path)
+        self._ended["errors"] += drain.counters["errors"]
+        last = drain.close()
+        self._ended["dropped"] += drain.dropped
+        return drain, before + last
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 class _Appender:

@@ -25,7 +25,7 @@ from threading import RLock
 
 from poolctl.clock import Anchor
 from poolctl.errors import InputError
-from poolctl.trace.events import LAYOUTS, RECORD_BYTES, VERSION, Kind
+from poolctl.trace.events import LAYOUTS, RECORD_BYTES, VERSION
 from poolctl.trace.run import output_error
 
 MAGIC = b"POOLRING"
@@ -34,19 +34,20 @@ _HEADER = struct.Struct("<8sIIQQQqq")
 """magic, version, pid, records, offset of the names, offset of the records, monotonic ns, wall ns."""
 _COUNTERS_AT = 1024
 _NAMES_AT = mmap.PAGESIZE
+_POPULATE = getattr(mmap, "MAP_POPULATE", 0)  # the pages are there at once: no fault on the application's path
 _LENGTH = struct.Struct("<I")
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's shared memory: a file there never meets a disk
 
 _PATIENCE = 10
 """Reads after which a record that was begun and not finished, with later ones behind it, is given up."""
 
-COUNTERS = ("errors", "overhead_ns", "sampled", "leases", "names_dropped", "closed")
+COUNTERS = ("errors", "overhead_ns", "sampled", "names_dropped", "closed")
 """What the writer counts about itself, readable at any time and after its death."""
 
-_PACK_REQUEST = LAYOUTS[Kind.REQUEST].pack_into
-_PACK_CHECKOUT = LAYOUTS[Kind.CHECKOUT].pack_into
-_PACK_STATEMENT = LAYOUTS[Kind.STATEMENT].pack_into
-_PACK_CHECKIN = LAYOUTS[Kind.CHECKIN].pack_into
+SAMPLE_EVERY = 64
+"""The writer times itself in one lease of so many; `overhead_ns` is of those only."""
+
+_PACK_WORDS = struct.Struct("<8Q").pack_into
 _PACK = {int(kind): layout.pack_into for kind, layout in LAYOUTS.items()}
 
 
@@ -93,94 +94,15 @@ class RingWriter:
         _PACK[kind](self._body, offset, 0, at, lease, kind, flags, pool, site, *payload)
         self._sequences[offset >> 3] = sequence
 
-    # The four kinds of every lease, spelled out: a call with `*payload` costs a third more.
+    def words(self, at: int, lease: int, meta: int, first: int, second: int, third: int, fourth: int) -> None:
+        """Write one record given as 64-bit words; `meta` is kind | flags << 8 | pool << 16 | site << 32.
 
-    def request(
-        self,
-        at: int,
-        lease: int,
-        pool: int,
-        site: int,
-        intended_at: int,
-        task: int,
-        context: int,
-        item: int,
-        waiting: int,
-        checked_out: int,
-        open_: int,
-    ) -> None:
-        """Write a REQUEST record."""
+        The way of the kinds of every lease: in an application this code is cold each time it is needed, so they share
+        these few lines.
+        """
         sequence = self._next()
         offset = (sequence & self._mask) << 6
-        _PACK_REQUEST(
-            self._body,
-            offset,
-            0,
-            at,
-            lease,
-            1,
-            0,
-            pool,
-            site,
-            intended_at,
-            task,
-            context,
-            item,
-            waiting,
-            checked_out,
-            open_,
-        )
-        self._sequences[offset >> 3] = sequence
-
-    def checkout(
-        self,
-        at: int,
-        lease: int,
-        flags: int,
-        pool: int,
-        site: int,
-        wait: int,
-        connect: int,
-        ping: int,
-        connection: int,
-        backend_pid: int,
-    ) -> None:
-        """Write a CHECKOUT record."""
-        sequence = self._next()
-        offset = (sequence & self._mask) << 6
-        _PACK_CHECKOUT(
-            self._body, offset, 0, at, lease, 2, flags, pool, site, wait, connect, ping, connection, backend_pid
-        )
-        self._sequences[offset >> 3] = sequence
-
-    def statement(
-        self, at: int, lease: int, flags: int, pool: int, site: int, started_at: int, statement: int, error: int
-    ) -> None:
-        """Write a STATEMENT record."""
-        sequence = self._next()
-        offset = (sequence & self._mask) << 6
-        _PACK_STATEMENT(self._body, offset, 0, at, lease, 4, flags, pool, site, started_at, statement, error, 0, 0)
-        self._sequences[offset >> 3] = sequence
-
-    def checkin(
-        self,
-        at: int,
-        lease: int,
-        flags: int,
-        pool: int,
-        site: int,
-        sql: int,
-        reset: int,
-        checkin: int,
-        statements: int,
-        transactions: int,
-    ) -> None:
-        """Write a CHECKIN record."""
-        sequence = self._next()
-        offset = (sequence & self._mask) << 6
-        _PACK_CHECKIN(
-            self._body, offset, 0, at, lease, 6, flags, pool, site, sql, reset, checkin, statements, transactions
-        )
+        _PACK_WORDS(self._body, offset, 0, at, lease, meta, first, second, third, fourth)
         self._sequences[offset >> 3] = sequence
 
     def write_name(self, line: bytes) -> bool:
@@ -219,7 +141,7 @@ def _reserve(directory: Path, size: int) -> tuple[Path, mmap.mmap]:
             continue
         try:
             os.posix_fallocate(fd, 0, size)
-            return Path(name), mmap.mmap(fd, size)
+            return Path(name), mmap.mmap(fd, size, mmap.MAP_SHARED | _POPULATE)
         except OSError as error:
             Path(name).unlink(missing_ok=True)
             if place is directory:
