@@ -126,9 +126,15 @@ class Run:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` in one step. Raises OutputError; a file that was there stays whole."""
+    """Write `text` to `path` in one step. Raises OutputError; a file that was there stays whole.
+
+    A device or a pipe (`/dev/stdout`, `/dev/null`) is written to, never replaced.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        if path.exists() and not path.is_file():
+            path.write_text(text)
+            return
         temporary.write_text(text)
         temporary.replace(path)
     except OSError as error:

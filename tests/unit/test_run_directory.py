@@ -58,3 +58,15 @@ def test_writing_replaces_the_file_in_one_step_and_leaves_nothing_else(tmp_path)
     write_text(tmp_path / "report.json", "two")
     assert (tmp_path / "report.json").read_text() == "two"
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(pipe, "report")
+        assert os.read(reader, 100) == b"report"
+        assert pipe.is_fifo()
+    finally:
+        os.close(reader)

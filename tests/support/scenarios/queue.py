@@ -1,0 +1,22 @@
+"""An M/M/5 queue made of a pool: Poisson arrivals, exponential holds of 10 ms, no SQL. Utilisation is rate × 10 ms ÷ 5."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from poolctl.load import Scenario, exponential, poisson, think, transaction
+
+
+@transaction(hold=exponential("10ms"))
+def hold_only(connection: Connection, hold: float) -> None:  # noqa: ARG001 - to hold it is all that is wanted
+    """Hold a connection and do nothing with it."""
+    think(hold)
+
+
+class Queue(Scenario):
+    """What Erlang computed."""
+
+    arrivals = poisson("350/s")
+    transactions = (hold_only,)
+    objectives = ()
+    duration = "20s"
