@@ -54,7 +54,7 @@ def _misuse(error: Any) -> int:
     if context is not None and type(error).__name__ == "NoArgsIsHelpError":
         say(context.get_help())
         return int(Exit.USAGE)
-    command = context.command_path if context is not None else "poolctl"
+    command = context.command_path if context is not None else " ".join(["poolctl", *sys.argv[1:2]])
     return fail(PoolctlError(_one_line(error.format_message()), f"`{command} --help` shows what it takes"))
 
 

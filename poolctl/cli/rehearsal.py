@@ -113,5 +113,16 @@ def _verify(plan: LoadPlan, settings: Settings, report: Report, *, quiet: bool) 
 def _record(plan: LoadPlan, title: str, *, quiet: bool) -> Run:
     terminal = sys.stderr is not None and sys.stderr.isatty()
     color = streams.wants_color(sys.stderr)
-    with open_view(sys.stderr, title, terminal=terminal, color=color, quiet=quiet) as view:
+    capacity = _capacity(plan)
+    with open_view(sys.stderr, title, capacity, terminal=terminal, color=color, quiet=quiet) as view:
         return rehearse(plan, view.update)
+
+
+def _capacity(plan: LoadPlan) -> int | None:
+    """Return what all processes together can hold, as far as the command line tells; None: unknown or no limit."""
+    target = plan.target
+    if target.engine is not None and (target.pool_size is None or target.max_overflow is None):
+        return None
+    size = 5 if target.pool_size is None else target.pool_size
+    overflow = 10 if target.max_overflow is None else target.max_overflow
+    return None if size == 0 or overflow < 0 else plan.processes * (size + overflow)

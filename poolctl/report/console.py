@@ -26,7 +26,7 @@ WIDE = 120
 HOLDERS = 10
 """Rows of the holding table; the JSON has all of them."""
 
-TONES = {"good": "green", "bad": "red", "doubt": "yellow", "mark": "cyan", "": ""}
+TONES = {"good": "green", "bad": "red", "doubt": "yellow", "mark": "cyan", "quiet": "dim", "": ""}
 VERDICT = {0: "bold green", 1: "bold red", 3: "bold red", 4: "bold yellow", 130: "bold yellow"}
 SEVERITY = {
     Severity.CRITICAL: "bold red",
@@ -186,7 +186,7 @@ def _sizing(console: Console, report: Report) -> None:
         code, mark, comment = line.partition("  # ")
         console.print(Text(f"  {code}", style="bold").append(mark + comment, style="dim"), soft_wrap=True)
     if sizing.predictions:
-        _title(console, "At other sizes", "predicted from this run's arrivals")
+        _title(console, "At other sizes", sentences.model(report))
         _table(console, tables.predictions(report))
     for note in sizing.notes:
         _bullet(console, "·", note, "dim")

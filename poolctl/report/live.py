@@ -6,13 +6,11 @@ terminal, a line every few seconds where there is none, nothing where nobody wan
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from poolctl.analysis.live import Progress
@@ -21,8 +19,8 @@ from poolctl.units import format_rate, format_seconds
 
 LINE_EVERY_S = 5.0
 """Seconds between lines without a terminal."""
-FRAME_S = 0.1
-"""Shortest time between two frames."""
+PAST = 600
+"""States that are remembered for the strips; beyond it every second one is forgotten."""
 
 
 class View:
@@ -41,11 +39,13 @@ class View:
         """Show the newest state."""
 
 
-def open_view(stream: TextIO | None, title: str, *, terminal: bool, color: bool, quiet: bool) -> View:
-    """Return the view that fits `stream`; `title` names what is running."""
+def open_view(
+    stream: TextIO | None, title: str, capacity: int | None, *, terminal: bool, color: bool, quiet: bool
+) -> View:
+    """Return the view that fits `stream`; `capacity`: the most connections (None: unknown)."""
     if quiet or stream is None:
         return View()
-    return Screen(stream, title, color=color) if terminal else Lines(stream, title)
+    return Screen(stream, title, capacity, color=color) if terminal else Lines(stream, title)
 
 
 class Lines(View):
@@ -93,14 +93,19 @@ def _troubles(p: Progress) -> list[str]:
 
 
 class Screen(View):
-    """Ten lines that renew themselves, and are gone when the run is over."""
+    """A few lines that renew themselves, and are gone when the run is over."""
 
-    def __init__(self, stream: TextIO, title: str, *, color: bool, width: int | None = None) -> None:
+    def __init__(
+        self, stream: TextIO, title: str, capacity: int | None, *, color: bool, width: int | None = None
+    ) -> None:
         self._title = title
+        self._capacity = capacity
+        self._past: list[Progress] = []
         self._console = Console(
             file=stream,
             width=width,
             force_terminal=True,
+            color_system="standard" if color else None,
             no_color=not color,
             highlight=False,
             markup=False,
@@ -108,7 +113,6 @@ class Screen(View):
         )
         # Drawn by `update` alone: no thread of rich's own beside the run.
         self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
-        self._drawn_s = -1.0
 
     def __enter__(self) -> View:
         """Hide the cursor."""
@@ -122,8 +126,70 @@ class Screen(View):
         self._live.stop()
 
     def update(self, progress: Progress) -> None:
-        """Draw, unless the last frame is too fresh."""
-        if 0 <= progress.elapsed_s - self._drawn_s < FRAME_S:
-            return
-        self._drawn_s = progress.elapsed_s
-        self._live.update(frame(self._title, progress, self._console.width), refresh=True)
+        """Draw the newest state, and what came before it."""
+        self._past.append(progress)
+        if len(self._past) > PAST:
+            self._past = self._past[::2]
+        self._live.update(frame(self._title, self._past, self._capacity, self._console.width), refresh=True)
+
+
+LABEL, FACTS = 14, 20
+"""Columns of a row's name, and of its numbers; the bars have the rest."""
+
+
+def frame(title: str, past: list[Progress], capacity: int | None, width: int) -> RenderableType:
+    """Return one frame; the last of `past` is now, `capacity` the most connections there can be (None: no limit)."""
+    now, room = past[-1], max(10, width - LABEL - FACTS - 1)
+    top = max(capacity or 0, *(p.checked_out + p.idle for p in past), 1)
+    waiting = [float(p.waiting) for p in past]
+    limit = f" of {capacity}" if capacity is not None else ""
+    peak = f", peak {max(waiting):,.0f}" if any(waiting) else ""
+    lines = [
+        _head(title, now, width),
+        _row("checked out", f"{now.checked_out}{limit}").append_text(_bar(now, top, capacity, room)),
+        _row("", f"{now.idle} idle, {now.overflow} overflow").append_text(
+            _strip([float(p.checked_out) for p in past], top, room, "green")
+        ),
+        _row("waiting", f"{now.waiting:,}{peak}").append_text(_strip(waiting, max(waiting), room, "yellow")),
+        _row("arrivals", f"{now.arrivals:,}, {format_rate(now.achieved_per_s)}").append_text(
+            _strip([p.achieved_per_s for p in past], max(p.achieved_per_s for p in past), room, "cyan")
+        ),
+        _row("p95 lately", f"acquire {format_seconds(now.p95_acquire_s)}, hold {format_seconds(now.p95_hold_s)}"),
+        _ends(now),
+    ]
+    for text in lines:  # a line that wrapped would make the frame jump
+        text.no_wrap, text.overflow = True, "crop"
+    return Group(*lines)
+
+
+def _head(title: str, p: Progress, width: int) -> Text:
+    text = Text(f"{title} ", style="bold")
+    right = f" {p.phase}, {_time(p)}"
+    room = max(10, width - len(text) - len(right))
+    done = min(room, round(room * p.elapsed_s / p.duration_s)) if p.duration_s else 0
+    text.append("━" * done, style="cyan not bold").append("─" * (room - done), style="dim not bold")
+    return text.append(right, style="not bold")
+
+
+def _row(name: str, facts: str) -> Text:
+    return Text("  ").append(name.ljust(LABEL - 2), style="dim").append(facts.ljust(FACTS), style="bold").append(" ")
+
+
+def _bar(p: Progress, top: int, capacity: int | None, room: int) -> Text:
+    counts = (p.checked_out - p.overflow, p.checked_out, p.checked_out + p.idle)
+    ends = [max(0, round(room * count / top)) for count in counts]
+    full = capacity is not None and p.checked_out >= capacity
+    text = Text("█" * ends[0], style="red" if full else "green")
+    text.append("█" * (ends[1] - ends[0]), style="red" if full else "yellow")
+    return text.append("▒" * (ends[2] - ends[1]) + "·" * (room - ends[2]), style="dim")
+
+
+def _strip(values: list[float], top: float, room: int, style: str) -> Text:
+    return Text(area(stretch(values, room), top)[0], style=style)
+
+
+def _ends(p: Progress) -> Text:
+    text = _row("done", f"{p.operations:,}")
+    for trouble in _troubles(p):
+        text.append(f"{trouble}  ", style="red")
+    return text

@@ -41,7 +41,8 @@ def _sizing(report: Report) -> list[str]:
     lines = _section("Recommendation", about, "\n".join(["```python", *block, "```"]) if block else "")
     lines += _items(sizing.notes)
     if sizing.predictions:
-        lines += _section("At other sizes", _table(tables.predictions(report)))
+        about = f"{sentences.model(report).capitalize()}."
+        lines += _section("At other sizes", about, _table(tables.predictions(report)))
     table = tables.backtest(report)
     if table.rows:
         said = [

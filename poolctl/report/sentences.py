@@ -140,6 +140,16 @@ def _literal(value: float | None) -> str:
     return repr(value) if isinstance(value, bool) or value is None else f"{value:.12g}"
 
 
+def model(report: Report) -> str:
+    """Where the predictions come from, and where more connections stop helping."""
+    sizing = report.sizing
+    if sizing is None:
+        return ""
+    how = f" (model: {sizing.model})" if sizing.model else ""
+    knee = f"; beyond {sizing.knee} connections a process the database only gets slower" if sizing.knee else ""
+    return f"predicted from this run's arrivals{how}{knee}"
+
+
 def backtest_sentence(report: Report) -> str:
     """Whether the model may be believed, from what it says of the run it came from."""
     backtest = report.sizing.backtest if report.sizing else None

@@ -34,7 +34,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: list[list[str]]
     tones: list[str] = field(default_factory=list)
-    """For each row `good`, `bad`, `doubt`, `mark` or empty; no tones: all empty."""
+    """For each row `good`, `bad`, `doubt`, `mark`, `quiet` or empty; no tones: all empty."""
 
 
 TERMS = {
@@ -169,43 +169,61 @@ def by_severity(report: Report) -> list[Finding]:
     return sorted(report.findings, key=lambda finding: -finding.severity.rank)
 
 
+SIZE_COLUMNS = (
+    Column("size + overflow", text=True),
+    Column("p50 wait", wide=True),
+    Column("p95 wait"),
+    Column("p99 wait", wide=True),
+    Column("timeouts"),
+    Column("p95 response"),
+    Column("in use"),
+    Column("connections", wide=True),
+    Column("connects", wide=True),
+    Column("objective", text=True),
+)
+
+
 def predictions(report: Report) -> Table:
-    """What the model says of each size; today's and the recommended one are marked."""
+    """What the model says of each size, and of what rules of thumb would set; the sizes that matter are marked."""
     sizing = report.sizing
-    columns = (
-        Column("size + overflow", text=True),
-        Column("p50 wait", wide=True),
-        Column("p95 wait"),
-        Column("p99 wait", wide=True),
-        Column("timeouts"),
-        Column("in use"),
-        Column("connections"),
-        Column("objective", text=True),
-    )
     if sizing is None:
-        return Table(columns, [])
+        return Table(SIZE_COLUMNS, [])
     today, best = report.target.settings, sizing.recommended
     rows, tones = [], []
     for p in sizing.predictions:
         size = (p.pool_size, p.max_overflow)
         is_best = best is not None and size == (best.pool_size, best.max_overflow)
         is_today = size == (today.pool_size, today.max_overflow)
-        mark = " ← recommended" if is_best else " ← today" if is_today else ""
-        rows.append([f"{p.pool_size} + {p.max_overflow}{mark}", *_prediction(p)])
+        mark = "keep" if is_best and is_today else "recommended" if is_best else "today" if is_today else ""
+        rows.append(_prediction(p, mark))
         tones.append("good" if is_best else "mark" if is_today else "")
-    return Table(columns, rows, tones)
+    for thumb in sizing.rules_of_thumb:
+        rows.append(_prediction(thumb.prediction, thumb.rule))
+        tones.append("quiet")
+    return _without_empty(Table(SIZE_COLUMNS, rows, tones))
 
 
-def _prediction(p: Prediction) -> list[str]:
+def _prediction(p: Prediction, mark: str) -> list[str]:
+    response = p.response_time_s
     return [
+        f"{p.pool_size} + {p.max_overflow}" + (f" ← {mark}" if mark else ""),
         format_seconds(p.wait_time_s.p50),
         format_seconds(p.wait_time_s.p95),
         format_seconds(p.wait_time_s.p99),
         format_share(p.timeout_rate),
+        format_seconds(response.p95 if response else None),
         format_share(p.utilisation),
         f"{p.connections:,}",
+        DASH if p.connects is None else f"{p.connects:,}",
         {None: DASH, True: "met", False: "missed"}[p.meets],
     ]
+
+
+def _without_empty(table: Table) -> Table:
+    """Return the table without the columns that say nothing in any row."""
+    kept = [i for i in range(len(table.columns)) if any(row[i] != DASH for row in table.rows)]
+    rows = [[row[i] for i in kept] for row in table.rows]
+    return Table(tuple(table.columns[i] for i in kept), rows, table.tones)
 
 
 def backtest(report: Report) -> Table:

@@ -45,7 +45,7 @@ def test_without_a_command_the_help_goes_to_stderr_with_code_2(tmp_path: Path) -
     [
         (["loadtst"], "No such command 'loadtst'. Did you mean loadtest?", "`poolctl --help` shows what it takes"),
         (["report", "--wrong"], "No such option: --wrong", "`poolctl report --help` shows what it takes"),
-        (["loadtest", "--seed", "x"], "'x' is not a valid int", "`poolctl loadtest --help` shows what it takes"),
+        (["loadtest", "--seed", "x"], "invalid value for '--seed'", "`poolctl loadtest --help` shows what it takes"),
         (["loadtest", "--seed"], "requires an argument", "`poolctl loadtest --help` shows what it takes"),
         (["scenarios", "show"], "Missing argument", "`poolctl scenarios show --help` shows what it takes"),
         (["report", "a", "b"], "unexpected extra argument", "`poolctl report --help` shows what it takes"),

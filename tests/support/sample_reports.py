@@ -19,6 +19,7 @@ from poolctl.trace.report import (
     PoolSettings,
     Prediction,
     Report,
+    RuleOfThumb,
     RunInfo,
     ServerInfo,
     Severity,
@@ -152,6 +153,12 @@ def too_small() -> Report:
                 0.0,
                 met=True,
             ),
+            model="database",
+            knee=21,
+            rules_of_thumb=[
+                RuleOfThumb("2 × cores + 1", _prediction((5, 0), 0.991, 0.226, 0.74)),
+                RuleOfThumb("arrivals × mean hold", _prediction((6, 0), 0.822, 0.101, 0.69)),
+            ],
         ),
         capture=CaptureInfo(9871, 0, 0, 0.0041, ["what other processes do with the same database"]),
     )
@@ -174,6 +181,8 @@ def _prediction(size: tuple[int, int], p95: float, timeouts: float, use: float) 
         use,
         sum(size),
         meets=p95 < 0.05,
+        response_time_s=Dist(1812, 0.05 + p95 / 4, 0.05, 0.1 + p95, 0.21 + p95, 0.4 + p95, 0.6 + p95),
+        connects=sum(size) + 3,
     )
 
 

@@ -56,9 +56,14 @@ def test_an_exit_of_the_library_keeps_its_code() -> None:
     assert guarded(raising(typer.Exit(3))) == 3
 
 
-def test_a_misuse_is_the_library_s_message_in_our_form(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misuse_is_the_library_s_message_in_our_form(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["poolctl", "report"])
     assert guarded(raising(typer.BadParameter("not\nso"))) == 2
-    assert capsys.readouterr().err == "error: Invalid value: not so\nhint: `poolctl --help` shows what it takes\n"
+    assert (
+        capsys.readouterr().err == "error: Invalid value: not so\nhint: `poolctl report --help` shows what it takes\n"
+    )
 
 
 def test_a_bug_is_one_line_and_a_file_without_secrets(
