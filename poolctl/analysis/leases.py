@@ -86,7 +86,7 @@ def tables(run: Run) -> Tables:
         load_statements=lambda: kept["statements"] if "statements" in kept else cache.frame(run.path, "statements"),
         pools=[_pool(entry) for entry in found.facts["pools"]],
         meta=meta,
-        capture=CaptureInfo(**found.facts["capture"]),
+        capture=_with_drained(found.facts["capture"], meta),
         length_s=float(meta.get("ended_at_s") or found.facts["last_s"]),
     )
 
@@ -169,6 +169,11 @@ def _pool(kept: list[Any]) -> Pool:
     process, number, entry = kept
     known = {name: entry.get("settings", {}).get(name) for name in PoolSettings.__dataclass_fields__}
     return Pool(process, number, str(entry.get("class", "?")), PoolSettings(**known), str(entry.get("engine") or ""))
+
+
+def _with_drained(kept: dict[str, Any], meta: dict[str, Any]) -> CaptureInfo:
+    """What was lost at the very end leaves no gap: only who drained the ring counted it."""
+    return CaptureInfo(**{**kept, "dropped": max(int(kept["dropped"]), int(meta.get("capture_dropped") or 0))})
 
 
 def _capture(events: int, lost: int, counters: list[dict[str, Any]]) -> dict[str, Any]:

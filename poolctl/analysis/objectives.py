@@ -1,37 +1,38 @@
-"""Objectives: what a run is held to, as in `p95 wait < 50ms`, and what the run says to it.
+"""Objectives: what a run is held to, as in `p95 wait < 50ms`.
 
-In: text, read before anything runs; later a View. Out: `Objective`; `ObjectiveResult` with value, interval and one of
-pass, fail, inconclusive. Grammar: `[STATISTIC] MEASURE OP VALUE[UNIT]`. A duration without a statistic means its p95,
-an event its count, or its rate where the value is a share (`%`) or a rate (`/s`).
-
-A quantile, a mean and a rate are estimates: they pass or fail only where their 95 % interval lies on one side of the
-limit, and are inconclusive where it does not. A quantile is judged by the share of samples beyond the limit (the same
-question, asked where the answer lies), with the sample counted at its effective size. A maximum and a count are
-facts of the run.
+In: text, read before anything runs. Out: `Objective`. Grammar: `[STATISTIC] MEASURE OP VALUE[UNIT]`. A duration
+without a statistic means its p95, an event its count, or its rate where the value is a share (`%`) or a rate (`/s`).
+How a run is held to one is in `analysis.judging`.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
 import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from poolctl.analysis import stats
-from poolctl.analysis.breakdown import time_values
-from poolctl.analysis.sweep import Floats
-from poolctl.analysis.view import Bools, View
 from poolctl.errors import UsageError
-from poolctl.trace.report import ObjectiveResult, Outcome
 from poolctl.units import format_rate, format_seconds, format_share, parse_duration
 
 TIMES = ("acquire", "wait", "connect", "ping", "hold", "sql", "idle", "checkin", "response", "lag")
 """Measures with samples, in seconds."""
+EVENTS = (
+    "timeouts",
+    "errors",
+    "leaks",
+    "skipped",
+    "cancelled",
+    "connects",
+    "failed",
+    "invalidated",
+    "detached",
+    "abandoned",
+)
+"""Measures that are counted. errors: failed operations of a load test, else failed requests. leaks: never returned.
+skipped: operations that never started. connects: connections opened for a checkout."""
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "p999": 0.999}
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "<=": operator.le,
@@ -42,49 +43,6 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
 }
 PER_S = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
-
-Hits = tuple[Bools, str]
-"""Which of the candidates (leases, operations), in order of time, are events; and what the candidates are called."""
-
-
-def _ends(*ends: str) -> Callable[[View], Hits]:
-    return lambda view: (view.ended(*ends), "requests")
-
-
-def _errors(view: View) -> Hits:
-    if view.tables.operations.empty:
-        return view.ended("failed"), "requests"
-    return _outcomes(view, "failed")
-
-
-def _outcomes(view: View, *outcomes: str) -> Hits:
-    frame = view.tables.operations.sort_values("intended_at_s", kind="stable")
-    return frame["outcome"].isin(outcomes).to_numpy(), "operations"
-
-
-def _leaks(view: View) -> Hits:
-    return view.leaked, "leases"
-
-
-def _connects(view: View) -> Hits:
-    values = view.tables.leases["fresh"].to_numpy(dtype=np.bool_)[view.order]
-    return values[view.acquired], "checkouts"
-
-
-EVENTS: dict[str, Callable[[View], Hits]] = {
-    "timeouts": _ends("timed_out"),
-    "errors": _errors,
-    "leaks": _leaks,
-    "skipped": lambda view: _outcomes(view, "skipped"),
-    "cancelled": _ends("cancelled"),
-    "connects": _connects,
-    "failed": _ends("failed"),
-    "invalidated": _ends("invalidated"),
-    "detached": _ends("detached"),
-    "abandoned": _ends("abandoned"),
-}
-"""Measures that are counted. errors: failed operations of a load test, else failed requests. leaks: never
-returned. skipped: operations that never started. connects: connections opened for a checkout."""
 
 _PARTS = re.compile(
     r"(?:(?P<statistic>[a-z][\w.]*)\s+)?(?P<measure>[a-z_]+)\s*(?P<sign><=|>=|==|!=|<|>)\s*(?P<value>\S.*)"
@@ -166,97 +124,3 @@ def _limit(text: str, statistic: str, value: str) -> tuple[float, bool]:
     if not 0 <= limit <= 1:
         raise _refused(text, f"{value!r} is no share of one", "write a share (0.1%) or a rate (2/min)")
     return limit, False
-
-
-def judge(objective: Objective, view: View, invalid: str = "") -> ObjectiveResult:
-    """Hold a run to an objective. `invalid` says why the run itself cannot be trusted: then nothing is concluded."""
-    result = _judge_times(objective, view) if objective.measure in TIMES else _judge_events(objective, view)
-    if invalid and result.verdict is not Outcome.INCONCLUSIVE:
-        return ObjectiveResult(result.objective, result.value, result.ci, Outcome.INCONCLUSIVE, invalid)
-    return result
-
-
-def _judge_times(objective: Objective, view: View) -> ObjectiveResult:
-    made = time_values(view, objective.measure)
-    if not len(made):
-        return _open(objective, None, None, f"no {objective.measure} time was measured")
-    if objective.statistic == "max":
-        return _fact(objective, float(made.max()))
-    if objective.statistic == "mean":
-        return _between(objective, float(made.mean()), stats.mean_interval(made), len(made))
-    q = QUANTILES[objective.statistic]
-    ordered = np.sort(made)
-    value = stats.quantile(ordered, q)
-    if value is None:
-        need = f"{objective.statistic} needs {stats.needed(q):,} samples, there are {len(made):,}"
-        return _open(objective, None, None, need)
-    return _judge_quantile(objective, made, q, value, stats.quantile_interval(made, q, ordered))
-
-
-def _judge_quantile(
-    objective: Objective, made: Floats, q: float, value: float, interval: tuple[float, float] | None
-) -> ObjectiveResult:
-    if objective.sign in ("==", "!="):
-        return _fact(objective, value, interval)
-    above = objective.sign in ("<", "<=")
-    beyond = ~OPERATORS[objective.sign](made, objective.limit)
-    tau = stats.inflation(beyond)
-    low, high = stats.share_interval(float(beyond.sum()) / tau, len(made) / tau)
-    allowed = 1 - q if above else q
-    if high < allowed:
-        return ObjectiveResult(objective.text, value, interval, Outcome.PASS)
-    if low > allowed:
-        return ObjectiveResult(objective.text, value, interval, Outcome.FAIL)
-    reason = (
-        f"{format_share(float(beyond.mean()))} of {len(made):,} lie beyond {objective.show(objective.limit)},"
-        f" 95 % interval {format_share(low)} to {format_share(high)}; {format_share(allowed)} may: {_LONGER}"
-    )
-    return _open(objective, value, interval, reason)
-
-
-def _judge_events(objective: Objective, view: View) -> ObjectiveResult:
-    hits, candidates = EVENTS[objective.measure](view)
-    total, found = len(hits), int(hits.sum())
-    if objective.statistic == "count":
-        return _fact(objective, float(found)) if total else _open(objective, None, None, f"there were no {candidates}")
-    if not total:
-        return _open(objective, None, None, f"there were no {candidates}")
-    if objective.per_s:
-        low, high = (bound / view.length_s for bound in stats.count_interval(found))
-        return _between(objective, found / view.length_s, (low, high), total)
-    if objective.sign in ("==", "!="):
-        return _fact(objective, found / total)
-    tau = stats.inflation(hits)
-    result = _between(objective, found / total, stats.share_interval(found / tau, total / tau), total)
-    if result.verdict is Outcome.INCONCLUSIVE and objective.limit > 0 and found / total < objective.limit:
-        enough = math.ceil(math.log(0.05) / math.log(1 - objective.limit)) if objective.limit < 1 else 1
-        reason = f"{found:,} of {total:,} {candidates}; {enough:,} without one would show it: {_LONGER}"
-        return _open(objective, result.value, result.ci, reason)
-    return result
-
-
-_LONGER = "run longer"
-
-
-def _between(objective: Objective, value: float, interval: tuple[float, float] | None, total: int) -> ObjectiveResult:
-    if objective.sign in ("==", "!="):
-        return _fact(objective, value, interval)
-    if interval is None:
-        return _open(objective, value, None, f"{total:,} samples are too few for an interval: {_LONGER}")
-    sides = {objective.holds(bound) for bound in interval}
-    if len(sides) == 1:
-        verdict = Outcome.PASS if sides == {True} else Outcome.FAIL
-        return ObjectiveResult(objective.text, value, interval, verdict)
-    low, high = (objective.show(bound) for bound in interval)
-    return _open(objective, value, interval, f"the 95 % interval, {low} to {high}, includes the limit: {_LONGER}")
-
-
-def _fact(objective: Objective, value: float, interval: tuple[float, float] | None = None) -> ObjectiveResult:
-    verdict = Outcome.PASS if objective.holds(value) else Outcome.FAIL
-    return ObjectiveResult(objective.text, value, interval, verdict)
-
-
-def _open(
-    objective: Objective, value: float | None, interval: tuple[float, float] | None, reason: str
-) -> ObjectiveResult:
-    return ObjectiveResult(objective.text, value, interval, Outcome.INCONCLUSIVE, reason)

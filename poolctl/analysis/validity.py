@@ -67,7 +67,7 @@ def why_invalid(found: list[ValidityCheck]) -> str:
 
 def generator_bound(found: list[ValidityCheck]) -> bool:
     """Whether the generator itself was the bottleneck."""
-    return any(not check.ok and check.check in (START_LAG, LOOP_CPU, OFFERED) for check in found)
+    return any(not check.ok and check.check in GENERATOR for check in found)
 
 
 COMPLETE, CAPTURED, START_LAG, LOOP_CPU, OFFERED, SKIPPED, LITTLES_LAW = (
@@ -79,13 +79,14 @@ COMPLETE, CAPTURED, START_LAG, LOOP_CPU, OFFERED, SKIPPED, LITTLES_LAW = (
     "skipped operations",
     "Little's law",
 )
+GENERATOR = (START_LAG, LOOP_CPU, OFFERED)
+"""Checks that fail when the generator itself is the bottleneck."""
 
 
 def _complete(view: View) -> ValidityCheck:
-    end = view.tables.meta.get("end") or "completed"
-    return ValidityCheck(
-        COMPLETE, end == "completed", None, None, f"the run was {end}" if end != "target lost" else end
-    )
+    end = str(view.tables.meta.get("end") or "completed")
+    detail = {"target lost": "the server was lost", "worker died": "a worker died"}.get(end, f"the run was {end}")
+    return ValidityCheck(COMPLETE, end == "completed", None, None, detail)
 
 
 def _capture(view: View) -> ValidityCheck:

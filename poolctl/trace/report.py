@@ -95,6 +95,8 @@ class ServerInfo:
     reserved_connections: int | None = None
     in_use: int | None = None
     """Sessions of others, poolctl's own excluded."""
+    cores: int | None = None
+    """Cores of the server's machine, where that is known: the embedded server's, or one on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +257,18 @@ class Prediction:
     """Connections opened at the peak, all processes."""
     meets: bool | None = None
     """Whether the objective holds there; None without one."""
+    response_time_s: Dist | None = None
+    """Wait + hold: more connections may move the queue from the pool into the database, and this shows it."""
+    connects: int | None = None
+    """Connections opened over the run, all processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOfThumb:
+    """What a common rule would have set, and what the model predicts for it."""
+
+    rule: str
+    prediction: Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +311,11 @@ class Sizing:
     notes: list[str] = field(default_factory=list)
     """What the advice holds for, and what it does not."""
     verified: Verified | None = None
+    model: str = ""
+    """constant holds | database (holds that grow with concurrency) | "" where none was run."""
+    knee: int | None = None
+    """Connections per process beyond which the database only gets slower; None: not reached, or not known."""
+    rules_of_thumb: list[RuleOfThumb] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +353,8 @@ class Report:
     objectives: list[ObjectiveResult]
     sizing: Sizing | None
     capture: CaptureInfo
+    evidence: list[str] = field(default_factory=list)
+    """What speaks for the verdict, and what rules the others out: one line each, with numbers and thresholds."""
     schema: str = SCHEMA
 
     def to_json(self) -> dict[str, Any]:

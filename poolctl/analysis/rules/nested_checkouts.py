@@ -64,7 +64,7 @@ def check(view: View) -> Iterator[Finding]:
             + (f", it is {capacity:g}" if capacity is not None else ""),
             f"{times(blocked, 'nested request')} timed out",
         ],
-        f"hand the connection down{where(sites)} instead of taking another; until then pool_size + max_overflow ≥ {least}",
+        f"hand the connection down{where(sites)} instead of taking another, or make the capacity at least {least}",
         severity=Severity.CRITICAL if blocked else Severity.ERROR if tight else Severity.WARNING,
         sites=sites,
     )

@@ -43,7 +43,7 @@ def check(view: View) -> Iterator[Finding]:
     yield RULE.finding(
         f"{format_share(share)} of the waiting was caused by {worst.site} ({worst.context})",
         [
-            f"{format_seconds(worst.wait_caused_s)} of {format_seconds(total)} of waiting; threshold {format_share(SHARE)}",
+            f"{format_seconds(worst.wait_caused_s)} of {format_seconds(total)} waited; threshold {format_share(SHARE)}",
             f"it has {format_share(leases)} of the leases",
             f"its p95 hold time is {format_seconds(worst.hold_time_s.p95)}, sql share {format_share(worst.sql_share)}",
         ],

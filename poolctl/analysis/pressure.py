@@ -1,0 +1,140 @@
+"""Pressure: who waited, and what was going on meanwhile.
+
+In: a View. Out: `Pressure`, the numbers that separate a pool that is too small from a leak, from nested checkouts, from
+a starved event loop and from a slow database. Judges nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from poolctl.analysis import sweep
+from poolctl.analysis.breakdown import time_values
+from poolctl.analysis.stats import quantile
+from poolctl.analysis.sweep import Floats
+from poolctl.analysis.view import WAITED_S, Bools, View
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """What the waiting was like."""
+
+    timed_out: int
+    waited_s: float
+    """All waiting together, seconds."""
+    longest_s: float
+    p95_wait_s: float | None
+    full_share: float | None
+    """Share of the time in which every connection was in use; None without a limit."""
+    nested_share: float
+    """Of the requests that waited (or of all, when none did), made by a task that held a connection."""
+    leaked: int
+    leaked_share: float
+    """Mean share of the capacity that had leaked when requests timed out (at the end, when none did)."""
+    free_share: float
+    """Share of the waiting during which a slot was free."""
+    sql_share: float | None
+    slower: float | None
+    """Mean statement time of leases that began with the pool full ÷ with it not full, at the same sites."""
+    lock_share: float | None
+    """Share of the server's busy sessions that waited for a lock; None where it was not watched."""
+
+
+def measure(view: View) -> Pressure:
+    """Return the pressure on the pool."""
+    waits = view.column("wait_time_s")
+    refused = view.ended("timed_out")
+    waited = (np.nan_to_num(waits) >= WAITED_S) | refused
+    holds, sql = view.column("hold_time_s"), view.column("sql_time_s")
+    both = ~np.isnan(holds) & ~np.isnan(sql)
+    held = float(holds[both].sum())
+    asking = waited if waited.any() else np.ones(len(waited), np.bool_)
+    return Pressure(
+        timed_out=int(refused.sum()),
+        waited_s=float(np.nansum(waits[waited])),
+        longest_s=float(np.nanmax(waits, initial=0.0)),
+        p95_wait_s=quantile(np.sort(time_values(view, "wait")), 0.95),
+        full_share=_full_share(view),
+        nested_share=float(view.nested[asking].mean()) if len(asking) else 0.0,
+        leaked=int(view.leaked.sum()),
+        leaked_share=_leaked_share(view, refused),
+        free_share=_free_share(view),
+        sql_share=min(1.0, float(sql[both].sum()) / held) if held > 0 else None,
+        slower=_slower(view),
+        lock_share=_lock_share(view.server_samples),
+    )
+
+
+def _full_share(view: View) -> float | None:
+    capacity = view.capacity
+    if capacity is None or not math.isfinite(capacity):
+        return None
+    steps = view.checked_out
+    full = sweep.Steps(steps.at, (steps.level >= capacity).astype(np.int64))
+    return float(full.means(np.array([0.0, view.length_s]))[0])
+
+
+def _leaked_share(view: View, refused: Bools) -> float:
+    capacity = view.capacity
+    leaked = view.leaked & view.open
+    if not capacity or not math.isfinite(capacity) or not leaked.any():
+        return 0.0
+    taken = np.sort(view.column("acquired_at_s")[leaked])
+    instants = view.column("ended_at_s")[refused] if refused.any() else np.array([view.length_s])
+    return float(np.searchsorted(taken, instants).mean() / capacity)
+
+
+def _free_share(view: View) -> float:
+    """Waiting while fewer slots were taken than there are: the loop was late, not the pool small.
+
+    A slot is taken from the moment its connection is being opened or tested.
+    """
+    capacity, each = view.capacity, view.settings.capacity
+    if capacity is None or each is None or not math.isfinite(capacity):
+        return 0.0
+    numbers, keys = view.pool_keys
+    starts, ends = view.held
+    taken = starts - np.nan_to_num(view.column("connect_time_s")) - np.nan_to_num(view.column("ping_time_s"))
+    asked, got = view.queued
+    free = whole = 0.0
+    for number in range(len(keys)):
+        mine = numbers == number
+        waiting, slots = sweep.count(asked[mine], got[mine]), sweep.count(taken[mine], ends[mine])
+        at = np.union1d(waiting.at, slots.at)
+        if len(at) > 1:
+            amount = waiting.at_instants(at[:-1]) * np.diff(at)
+            whole += float(amount.sum())
+            free += float(amount[slots.at_instants(at[:-1]) < each].sum())
+    return free / whole if whole > 0 else 0.0
+
+
+def _slower(view: View) -> float | None:
+    capacity = view.capacity
+    if capacity is None or not math.isfinite(capacity) or not view.acquired.any():
+        return None
+    site, names = view.codes("site")
+    sql, acquired = view.column("sql_time_s"), view.column("acquired_at_s")
+    known = view.acquired & ~np.isnan(sql) & (site >= 0)
+    full = np.zeros(len(site), np.bool_)
+    full[known] = view.checked_out.at_instants(acquired[known]) >= capacity
+    ratios, weights = [], []
+    for number in range(len(names)):
+        crowded, quiet = (sql[known & (site == number) & side] for side in (full, ~full))
+        if len(crowded) >= _FEWEST and len(quiet) >= _FEWEST and quiet.mean() > 0:
+            ratios.append(crowded.mean() / quiet.mean())
+            weights.append(len(crowded))
+    return float(np.average(ratios, weights=weights)) if ratios else None
+
+
+_FEWEST = 20
+"""Leases a side. Below this the two means say nothing."""
+
+
+def _lock_share(samples: list[dict[str, Any]]) -> float | None:
+    active = np.array([float(sample.get("active") or 0) for sample in samples], dtype=np.float64)
+    locks: Floats = np.array([float(sample.get("lock_waits") or 0) for sample in samples], dtype=np.float64)
+    return float(locks.sum() / active.sum()) if active.sum() > 0 else None
