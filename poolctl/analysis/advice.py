@@ -7,9 +7,15 @@ section 4 is the ground; nothing here is fitted.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from poolctl.analysis.demand import Demand
+from poolctl.analysis.goals import pooled, quantile
+from poolctl.analysis.pool_rules import Outcome
+from poolctl.analysis.search import Search
 from poolctl.trace.report import PoolSettings, ServerInfo
 from poolctl.units import format_seconds
 
@@ -74,6 +80,60 @@ def recycle_for(today: float | None) -> float:
     """Return pool_recycle: today's where it is set, else 1800 s; half of any idle limit on the path is the upper
     bound."""
     return today if today is not None and today > 0 else RECYCLE_S
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Settings and what is to be said about them."""
+
+    settings: PoolSettings
+    notes: list[str]
+    impossible: str = ""
+    """Why the server has no room for them; empty when it has."""
+
+
+def settle(
+    search: Search,
+    demands: Sequence[Demand],
+    grown: Sequence[Outcome],
+    size: int,
+    today: PoolSettings,
+    server: ServerInfo | None,
+    processes: int,
+    deadline_s: float | None,
+) -> Chosen:
+    """Return all settings for a pool_size. `grown` is what the model says at that size with headroom."""
+    room = budget(server)
+    ceiling = size if room.allowed is None else room.allowed // processes - size
+
+    def connect_share(overflow: int) -> float:
+        outcomes = search.at(demands, size, overflow)
+        beyond = sum(int(outcome.opened.sum()) for outcome in outcomes) - size * len(outcomes)
+        return beyond / max(sum(len(outcome.end) for outcome in outcomes), 1)
+
+    overflow = overflow_for(size, max(ceiling, 0), connect_share)
+    wait, held = (
+        pooled(list(part)) for part in ([o.wait_s for o in grown], [o.ended_at_s - o.acquired_at_s for o in grown])
+    )
+    limit = min((goal.limit for goal in search.goals if goal.on_time), default=0.05)
+    timeout, why = timeout_for(
+        today.pool_timeout_s, quantile(wait, 0.999), limit, deadline_s, float(np.nanquantile(held, 0.99))
+    )
+    chosen = recommended(size, overflow, timeout, today)
+    if room.allowed is None:
+        return Chosen(chosen, [why])
+    total = processes * (size + overflow)
+    sum_text = f"{processes} × {size + overflow} = {total}"
+    if total > room.allowed:
+        hint = "fewer processes, a pooler, or shorter holds"
+        return Chosen(
+            chosen,
+            [why],
+            f"no setting fits: {sum_text} connections are needed, {room.allowed} are left ({room.text}): {hint}",
+        )
+    deploy = f"{'enough' if 2 * total <= room.allowed else 'not enough'} for a rolling deploy, which doubles them"
+    text = f"budget: {sum_text} of {room.allowed} connections ({room.text}); {deploy}"
+    return Chosen(chosen, [why, text])
 
 
 def recommended(size: int, overflow: int, timeout_s: float, today: PoolSettings) -> PoolSettings:

@@ -11,14 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from poolctl.analysis.database_model import DatabaseReplay, split
-from poolctl.analysis.demand import Demand
+from poolctl.analysis.demand import Demand, Recorded, cut
 from poolctl.analysis.pool_events import EventReplay
 from poolctl.analysis.pool_model import replay
 from poolctl.analysis.pool_rules import Floats, Ints, Outcome, Rules, Work
-from poolctl.analysis.structure import Structure
+from poolctl.analysis.search import Engine
+from poolctl.analysis.structure import Structure, fit
 
+SAMPLE = 20_000
+"""Requests on which it is tried whether holds depend on concurrency."""
 SAME = 0.02
 """Mean holds that differ less than this between the run's size and an ample one do not depend on concurrency."""
 
@@ -68,6 +72,32 @@ def merged(demands: Sequence[Demand], connects: Floats) -> tuple[Work, Ints, Int
         think = np.concatenate([work.think_s for work in works if work.think_s is not None])[order]
     holds = demands[0].marks.hold_s[mark]
     return Work(at[order], holds, drawn, next_request=following, think_s=think), mark, pool_of
+
+
+def choose(
+    recorded: Recorded, statements: pd.DataFrame, rules: Rules, cores: float | None
+) -> tuple[Engine, Structure | None, float]:
+    """Return the engine that the run calls for, its structure if it has statements, and the cost of one replay.
+
+    `cores` are the database's, where they are known. The cost is relative to constant holds.
+    """
+    structure = fit(recorded, statements, cores)
+    if structure is None:
+        return constant, None, 1.0
+    structural = Structural(structure)
+    busiest = _densest(recorded.demands)
+    if holds_depend_on_concurrency(structural, busiest, rules, Rules(0, -1, rules.pool_timeout_s)):
+        return structural, structure, 15.0
+    return constant, structure, 1.0
+
+
+def _densest(demands: list[Demand]) -> list[Demand]:
+    """Return the part of the demand with the most requests in the least time: contention shows there if anywhere."""
+    at = np.sort(np.concatenate([demand.at_s for demand in demands]))
+    if len(at) <= SAMPLE or any(demand.client is not None for demand in demands):
+        return demands
+    first = int(np.argmin(at[SAMPLE:] - at[:-SAMPLE]))
+    return [cut(demand, [(float(at[first]), float(at[first + SAMPLE]), 0.0)]) for demand in demands]
 
 
 def holds_depend_on_concurrency(structural: Structural, demands: Sequence[Demand], rules: Rules, ample: Rules) -> bool:

@@ -1,56 +1,61 @@
-"""Goals: the objectives that a pool's size decides, in a form that a prediction can be held to.
+"""Goals: the objectives that a pool's size decides, held against the model's outcomes.
 
-In: objectives (their text, as in `p95 wait < 50ms`). Out: goals over the model's outcomes. Objectives that no size
-decides (hold times, leaks) are left out. Knows nothing of traces.
+In: objectives (or their text). Out: those on wait, acquire and timeouts, and their values in a prediction. Objectives
+that no size decides (hold times, leaks) are left out. Knows nothing of traces.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from poolctl.analysis.pool_rules import Floats, Outcome
-from poolctl.errors import UsageError
-from poolctl.units import parse_duration
+from poolctl.analysis.objectives import QUANTILES, Objective, parse
+from poolctl.analysis.pool_rules import End, Floats, Outcome
 
 DEFAULT_GOALS = ("p95 wait < 50ms", "rate timeouts < 0.1%")
 """What is aimed at where nothing was asked: FIELD.md section 2 for acquire_time, and hardly any timeouts."""
 
-_GOAL = re.compile(
-    r"(?:(?P<statistic>p\d{2,3}|max|mean|rate)\s+)?(?P<measure>wait|acquire|timeouts)(?:_time)?\s*(?P<sign><=?)\s*(?P<value>.+)"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One objective on waiting."""
+    """One objective on waiting, as the model can judge it."""
 
-    text: str
-    measure: str
-    """wait | acquire | timeouts."""
-    quantile: float
-    """0.95 for p95, 1 for max; −1 for the mean. Unused for timeouts."""
-    limit: float
-    """Seconds, or a share of the requests."""
-    inclusive: bool = False
+    objective: Objective
+
+    @property
+    def text(self) -> str:
+        """As the objective is shown."""
+        return self.objective.text
+
+    @property
+    def on_time(self) -> bool:
+        """Whether it is about a time, in seconds, and not about timeouts."""
+        return self.objective.measure != "timeouts"
+
+    @property
+    def limit(self) -> float:
+        """Seconds, a share or a count."""
+        return self.objective.limit
 
     def value(self, outcomes: Sequence[Outcome]) -> float:
         """Return what the model says of this measure, over all processes."""
-        if self.measure == "timeouts":
+        if not self.on_time:
+            lost = sum(int((outcome.end == End.TIMED_OUT).sum()) for outcome in outcomes)
             total = sum(len(outcome.end) for outcome in outcomes)
-            return sum(outcome.timeout_rate * len(outcome.end) for outcome in outcomes) / total if total else 0.0
-        times = pooled([outcome.wait_s if self.measure == "wait" else outcome.acquire_s for outcome in outcomes])
+            return lost if self.objective.statistic == "count" else lost / max(total, 1)
+        waits = self.objective.measure == "wait"
+        times = pooled([outcome.wait_s if waits else outcome.acquire_s for outcome in outcomes])
         if not len(times):
             return 0.0
-        return float(times.mean()) if self.quantile < 0 else float(np.quantile(times, self.quantile))
+        if self.objective.statistic == "mean":
+            return float(times.mean())
+        return quantile(times, QUANTILES.get(self.objective.statistic, 1.0))
 
     def met(self, outcomes: Sequence[Outcome]) -> bool:
         """Whether the prediction keeps to the limit."""
-        value = self.value(outcomes)
-        return value <= self.limit if self.inclusive else value < self.limit
+        return self.objective.holds(self.value(outcomes))
 
 
 def pooled(parts: Sequence[Floats]) -> Floats:
@@ -58,14 +63,20 @@ def pooled(parts: Sequence[Floats]) -> Floats:
     return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0)
 
 
-def waiting_goals(objectives: Iterable[object]) -> list[Goal]:
+def quantile(values: Floats, share: float) -> float:
+    """Return the smallest value that at least this share does not exceed, as `analysis.stats` has it."""
+    return float(np.quantile(values, share, method="inverted_cdf"))
+
+
+def waiting_goals(objectives: Iterable[Objective | str]) -> list[Goal]:
     """Return the goals among the objectives; the defaults for waiting and for timeouts where none is given."""
-    found = [goal for goal in (_read(_text(objective)) for objective in objectives) if goal is not None]
-    defaults = [goal for goal in map(_read, DEFAULT_GOALS) if goal is not None]
-    if not any(goal.measure != "timeouts" for goal in found):
-        found.insert(0, defaults[0])
-    if not any(goal.measure == "timeouts" for goal in found):
-        found.append(defaults[1])
+    given = (parse(each) if isinstance(each, str) else each for each in objectives)
+    found = [Goal(each) for each in given if _decided_by_size(each)]
+    wait, timeouts = (Goal(parse(text)) for text in DEFAULT_GOALS)
+    if not any(goal.on_time for goal in found):
+        found.insert(0, wait)
+    if all(goal.on_time for goal in found):
+        found.append(timeouts)
     return found
 
 
@@ -74,28 +85,9 @@ def all_met(goals: Sequence[Goal], outcomes: Sequence[Outcome]) -> bool:
     return all(goal.met(outcomes) for goal in goals)
 
 
-def _text(objective: object) -> str:
-    return objective if isinstance(objective, str) else str(getattr(objective, "text", objective))
-
-
-def _read(text: str) -> Goal | None:
-    match = _GOAL.fullmatch(text.strip().lower())
-    if match is None:
-        return None
-    statistic, measure = match["statistic"] or ("rate" if match["measure"] == "timeouts" else "p95"), match["measure"]
-    if (statistic == "rate") != (measure == "timeouts"):
-        return None
-    quantile = {"max": 1.0, "mean": -1.0, "rate": 0.0}.get(statistic)
-    if quantile is None:
-        digits = statistic[1:]
-        quantile = int(digits) / 10 ** len(digits)
-    try:
-        limit = _share(match["value"]) if measure == "timeouts" else parse_duration(match["value"].strip())
-    except (UsageError, ValueError):
-        return None
-    return Goal(" ".join(text.split()), measure, quantile, limit, match["sign"] == "<=")
-
-
-def _share(text: str) -> float:
-    stripped = text.strip()
-    return float(stripped[:-1]) / 100 if stripped.endswith("%") else float(stripped)
+def _decided_by_size(objective: Objective) -> bool:
+    if objective.sign not in ("<", "<=", "=="):
+        return False
+    if objective.measure == "timeouts":
+        return objective.statistic == "count" or (objective.statistic == "rate" and not objective.per_s)
+    return objective.measure in ("wait", "acquire") and objective.statistic in (*QUANTILES, "max", "mean")

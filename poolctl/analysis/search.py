@@ -7,13 +7,13 @@ comes from, nor which model the engine is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from poolctl.analysis.demand import Demand, cut, grow
-from poolctl.analysis.goals import Goal, all_met
+from poolctl.analysis.goals import Goal, all_met, pooled, quantile
 from poolctl.analysis.pool_rules import Outcome, Rules
 
 Engine = Callable[[Sequence[Demand], Rules], list[Outcome]]
@@ -23,9 +23,11 @@ Progress = Callable[[float], None]
 
 HEADROOM = 1.3
 """Arrivals are multiplied by this before the size is fixed."""
-RESAMPLES = 100
+RESAMPLES = 60
 BUDGET = 12_000_000
-"""Requests that the bootstrap may replay altogether: a few seconds."""
+"""Requests that the bootstrap may replay altogether with constant holds: a few seconds."""
+MOST = 2_000
+"""Connections per process beyond which no size is looked for."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,10 @@ class Search:
     goals: list[Goal]
     rules: Rules
     """Timeout, recycle and the like; the sizes are replaced."""
+    cost: float = 1.0
+    """Work of one replay, against constant holds."""
+    most: int = MOST
+    """Connections per process beyond which no size is looked for."""
 
     def at(self, demands: Sequence[Demand], size: int, overflow: int = 0) -> list[Outcome]:
         """Run the demands at this size."""
@@ -45,31 +51,30 @@ class Search:
         """Whether the goals hold at this size without overflow."""
         return all_met(self.goals, self.at(demands, size))
 
-    def smallest(self, demands: Sequence[Demand], most: int, guess: int | None = None) -> int | None:
-        """Return the fewest connections a process needs, or None when even `most` are not enough.
+    def smallest(self, demands: Sequence[Demand], guess: int = 8) -> int | None:
+        """Return the fewest connections a process needs; None when even `most` are not enough.
 
-        Bisects, from `guess` outwards where there is one: with overflow off, fewer connections are never better
-        until the database itself is the bottleneck, and then the larger sizes are judged separately.
+        Goes from `guess` outwards in doubling steps and then halves: without overflow fewer connections never wait
+        less. (That more of them may slow the database is another question: see `sizing`.)
         """
-        low, high = 0, most
-        if guess is not None and 1 <= guess < most:
-            step = 1
-            if self.meets(demands, guess):
-                high = guess
-                while high - step > 0 and self.meets(demands, high - step):
-                    high, step = high - step, step * 2
-                low = max(high - step, 0)
-            else:
-                low = guess
-                while low + step < most and not self.meets(demands, low + step):
-                    low, step = low + step, step * 2
-                high = min(low + step, most)
-        if high == most and not self.meets(demands, most):
-            return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.meets(demands, middle) else (middle, high)
-        return high
+        most = self.most
+        size, step = max(1, min(guess, most)), 1
+        if self.meets(demands, size):
+            good, bad = size, 0
+            while good > 1 and bad == 0:
+                probe = max(good - step, 1)
+                good, bad, step = (probe, 0, 2 * step) if self.meets(demands, probe) else (good, probe, step)
+        else:
+            good, bad = most + 1, size
+            while good > most:
+                if bad == most:
+                    return None
+                probe = min(bad + step, most)
+                good, bad, step = (probe, bad, step) if self.meets(demands, probe) else (good, probe, 2 * step)
+        while good - bad > 1:
+            middle = (good + bad) // 2
+            good, bad = (middle, bad) if self.meets(demands, middle) else (good, middle)
+        return good
 
 
 def sized(rules: Rules, size: int, overflow: int) -> Rules:
@@ -77,25 +82,43 @@ def sized(rules: Rules, size: int, overflow: int) -> Rules:
     return Rules(size, overflow, rules.pool_timeout_s, rules.pool_recycle_s, rules.lifo, rules.wake_s)
 
 
-def peak_demand(demands: Sequence[Demand]) -> int:
-    """Return the most connections any process would use at once if nobody ever waited: more are never needed."""
-    peak = 1
-    for demand in demands:
-        work = demand.work()
-        ends = np.sort(work.requested_at_s + work.hold_s + work.connect_s)
-        busy = np.arange(1, len(ends) + 1) - np.searchsorted(ends, work.requested_at_s, side="left")
-        peak = max(peak, int(busy.max(initial=1)))
-    return peak
+def helpful(search: Search, demands: Sequence[Demand]) -> int:
+    """Return the size beyond which the queue only moves from the pool into the database; MOST where it does not.
+
+    The smallest size whose p95 of wait + hold is within a quarter of the best at any size, if larger ones make holds
+    grow instead. Tried without timeouts, so that lost requests do not pass for fast ones.
+    """
+    patient = replace(search, rules=replace(search.rules, pool_timeout_s=1e9))
+    response: dict[int, float] = {}
+    hold: dict[int, float] = {}
+    for size in _ladder():
+        outcomes = patient.at(demands, size)
+        response[size] = quantile(pooled([outcome.ended_at_s - outcome.requested_at_s for outcome in outcomes]), 0.95)
+        hold[size] = float(np.mean(pooled([outcome.ended_at_s - outcome.acquired_at_s for outcome in outcomes])))
+        waits = any(outcome.wait_s.any() for outcome in outcomes)
+        if not waits or response[size] > 1.25 * min(response.values()):
+            break
+    enough = min(size for size, value in response.items() if value <= 1.25 * min(response.values()))
+    return enough if max(hold.values()) > 1.2 * hold[enough] else MOST
 
 
-def with_headroom(search: Search, demands: Sequence[Demand], guess: int, seed: int) -> int | None:
-    """Return the size for HEADROOM × the arrivals: the middle of three draws, one where the trace is long."""
-    draws = 3 if sum(len(demand.at_s) for demand in demands) < 200_000 else 1
+def _ladder() -> Iterator[int]:
+    """1, 2, 3, 4, 6, 8, 11, 16, …: steps of the square root of two."""
+    size = 1
+    while size <= MOST:
+        yield size
+        size = max(size + 1, round(size * math.sqrt(2)))
+
+
+def with_headroom(
+    search: Search, demands: Sequence[Demand], guess: int, seed: int, factor: float = HEADROOM
+) -> int | None:
+    """Return the size for `factor` × the arrivals: the middle of three draws, one where the trace is long."""
+    draws = 3 if search.cost * sum(len(demand.at_s) for demand in demands) < 200_000 else 1
     found = []
     for draw in range(draws):
         random = np.random.default_rng([seed, draw, 13])
-        grown = [grow(demand, HEADROOM, random) for demand in demands]
-        size = search.smallest(grown, peak_demand(grown), guess)
+        size = search.smallest([grow(demand, factor, random) for demand in demands], guess)
         found.append(math.inf if size is None else size)
     middle = sorted(found)[draws // 2]
     return None if math.isinf(middle) else int(middle)
@@ -117,16 +140,14 @@ def block_bootstrap(
     if span <= 0 or requests == 0:
         return []
     block = min(max(block_s, span / 200), span)
-    share = min(1.0, BUDGET / (RESAMPLES * 3.5 * requests))
+    share = min(1.0, BUDGET / (RESAMPLES * 3.5 * search.cost * requests))
     blocks = max(math.ceil(span * share / block), 1)
     random = np.random.default_rng([seed, 29])
     sizes = []
     for draw in range(RESAMPLES):
         starts = random.uniform(first, max(last - block, first), blocks)
         windows = [(float(start), float(start) + block, position * block) for position, start in enumerate(starts)]
-        resampled = [cut(demand, windows) for demand in demands]
-        most = peak_demand(resampled)
-        sizes.append(search.smallest(resampled, most, min(guess, most)) or most + 1)
+        sizes.append(search.smallest([cut(demand, windows) for demand in demands], guess) or search.most)
         if progress is not None:
             progress((draw + 1) / RESAMPLES)
     return sorted(sizes)
