@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from poolctl.errors import TargetError
 from poolctl.redact import scrub
 from poolctl.target import failures, probes
-from poolctl.target.engine import connect, watch_engine
+from poolctl.target.engine import CONNECT_S, connect, watch_engine
 from poolctl.target.spec import TargetSpec
 from poolctl.trace.report import ServerInfo
 
@@ -43,12 +43,15 @@ class ServerWatch:
     the one that finds all connections taken.
     """
 
-    def __init__(self, spec: TargetSpec) -> None:
+    def __init__(self, spec: TargetSpec, *, answer_s: float = ANSWER_S, grace_s: float = GRACE_S) -> None:
         self.blind: list[str] = []
         """What this role or this server does not show, one line each."""
         self.lost: TargetError | None = None
         """The loss of the server, once it was seen."""
         self._spec = spec
+        self._answer_s = answer_s
+        self._grace_s = grace_s
+        self._turn = asyncio.Lock()
         self._engine: AsyncEngine | None = None
         self._connection: AsyncConnection | None = None
         self._loop = asyncio.new_event_loop()
@@ -65,7 +68,7 @@ class ServerWatch:
 
     def probe(self) -> ServerInfo:
         """Return what the server is. Raises TargetError when it cannot be reached."""
-        return self._ask(self._answer(probes.server_info, grace_s=0.0)) or ServerInfo()
+        return self._ask(self._answer(probes.server_info, 0.0)) or ServerInfo()
 
     def sample(self) -> dict[str, Any] | None:
         """Return the server's sessions now (keys: `probes.sessions`); None when there is nothing to see.
@@ -75,7 +78,7 @@ class ServerWatch:
         if self.lost is not None:
             raise self.lost
         try:
-            sample = self._ask(self._answer(probes.sessions, grace_s=GRACE_S))
+            sample = self._ask(self._answer(probes.sessions, self._grace_s))
         except TargetError as error:
             self.lost = TargetError(
                 f"the server was lost: {error.message}", "look into its log; the run so far is kept"
@@ -107,27 +110,31 @@ class ServerWatch:
         """Ask on the open connection; when it is gone, on new ones until `grace_s` passed. None: cannot be seen."""
         give_up_at: float | None = None
         while True:
-            try:
-                if self._connection is None:
-                    self._connection = await self._connect()
-                return await asyncio.wait_for(question(self._connection), ANSWER_S)
-            except Exception as error:  # noqa: BLE001 - drivers raise what they like; all of it is explained or counted
-                connected = self._connection is not None
-                await self._disconnect()
-                if connected and not failures.is_connection_loss(error):
-                    self._add_blind(f"the server's sessions: {scrub(str(error), self._spec.url)[:200]}")
-                    return None
-                if grace_s and failures.is_busy(error):
-                    return None  # it answers: its connections are all taken, which is what a load test may do
-                give_up_at = self._loop.time() + grace_s if give_up_at is None else give_up_at
-                if self._loop.time() >= give_up_at:
-                    raise failures.explain(error, self._spec.shown, self._spec.url) from None
+            async with self._turn:  # one connection answers one question at a time
+                try:
+                    if self._connection is None:
+                        self._connection = await self._connect()
+                    return await asyncio.wait_for(question(self._connection), self._answer_s)
+                except Exception as error:  # noqa: BLE001 - drivers raise what they like; all is explained or counted
+                    connected = self._connection is not None
+                    await self._disconnect()
+                    reason = failures.explain(error, self._spec.shown, self._spec.url)
+                    if not isinstance(reason, TargetError):
+                        raise reason from None
+                    if connected and not failures.is_connection_loss(error):
+                        self._add_blind(f"the server's sessions: {scrub(str(error), self._spec.url)[:200]}")
+                        return None
+                    if grace_s and failures.is_busy(error):
+                        return None  # it answers: its connections are all taken, which is what a load test may do
+            give_up_at = self._loop.time() + grace_s if give_up_at is None else give_up_at
+            if self._loop.time() >= give_up_at:
+                raise reason
             await asyncio.sleep(RETRY_S)
 
     async def _connect(self) -> AsyncConnection:
         if self._engine is None:
             self._engine = await watch_engine(self._spec)
-        return await connect(self._engine)
+        return await connect(self._engine, min(CONNECT_S, self._answer_s))
 
     async def _disconnect(self, *, dispose: bool = False) -> None:
         connection, self._connection = self._connection, None
