@@ -38,7 +38,7 @@ def start(directory: Path | str) -> Guest:
 
     Raises InputError for a SQLAlchemy it does not know, OutputError when there is no room for the ring.
     """
-    global _guest  # noqa: PLW0603 - one a process: that is what it is about
+    global _guest
     with _lock:
         if _guest is None:
             _refuse_unknown_library()
@@ -48,7 +48,7 @@ def start(directory: Path | str) -> Guest:
 
 def stop() -> bool:
     """End what `start` began; False when there is nothing to end."""
-    global _guest  # noqa: PLW0603
+    global _guest
     with _lock:
         guest, _guest = _guest, None
         if guest is not None:

@@ -30,9 +30,11 @@ class Drain:
         self.events_path = events or source.with_name(source.name.replace("names-", "events-", 1)).with_suffix(".bin")
         self._reader = RingReader(_ring_of(source))
         self.pid = self._reader.pid
+        self.anchor = self._reader.anchor
+        """When its capture began, as (monotonic ns, wall ns)."""
         self._names = _Appender(self.names_path)
         self._events = _Appender(self.events_path)
-        self._events.add(eventfile.header(self.pid, self._reader.anchor))
+        self._events.add(eventfile.header(self.pid, self.anchor))
         self._about: dict[str, Any] = {}
 
     @property
@@ -93,6 +95,8 @@ class Drains:
         self._ended = {"dropped": 0, "errors": 0}
         self.pids: list[int] = []
         """The processes met so far, those that are gone included."""
+        self.began: tuple[int, int] | None = None
+        """The clock anchor (monotonic ns, wall ns) of the first of them, at which its capture began."""
 
     @property
     def dropped(self) -> int:
@@ -113,6 +117,7 @@ class Drains:
             try:
                 drain = self._open[path] = Drain(path)
                 self.pids.append(drain.pid)
+                self.began = min(self.began or drain.anchor, drain.anchor)
             except InputError:
                 if _announced(path):  # its ring is gone; one without a whole first line yet comes later
                     self._gone.add(path)

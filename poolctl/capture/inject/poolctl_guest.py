@@ -1,25 +1,31 @@
-"""Guest: the first lines of poolctl's that run inside somebody else's process. Standard library only, Python 3.6 and up.
+"""Guest: the first lines of poolctl's that run inside somebody else's process. Standard library, Python 3.7 and newer.
 
 In: the directory in which the process is to announce itself. Out: capture, as soon as SQLAlchemy is there; lines in
 `guests.txt` of that directory that tell how far it came. Loaded by path under a private name: neither `sys.path` nor
 the application's own packages are touched, and nothing but poolctl's guest is made importable.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+
+TYPE_CHECKING = False  # as `typing` has it, which is not worth its import here
+if TYPE_CHECKING:
+    from typing import Any
 
 OLDEST = (3, 11)
 """The oldest Python that capture runs on."""
 
-PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def announce(directory, event, detail=""):
+def announce(directory: str, event: str, detail: str = "") -> None:
     """Append a line `<pid> <python> <event> <detail>` to guests.txt; nothing happens when it cannot be written."""
     version = ".".join(map(str, sys.version_info[:3]))
-    line = "{} {} {} {}".format(os.getpid(), version, event, " ".join(str(detail).split())[:500])
+    line = f"{os.getpid()} {version} {event} {' '.join(detail.split())[:500]}"
     try:
-        fd = os.open(os.path.join(directory, "guests.txt"), os.O_WRONLY | os.O_APPEND)  # noqa: PTH118
+        fd = os.open(os.path.join(directory, "guests.txt"), os.O_WRONLY | os.O_APPEND)
     except OSError:
         return
     try:
@@ -30,22 +36,22 @@ def announce(directory, event, detail=""):
         os.close(fd)
 
 
-def begin(directory, **options):
+def begin(directory: str, **options: Any) -> None:
     """Start capture now: SQLAlchemy is imported. Whatever goes wrong is announced and goes no further."""
     try:
         if sys.version_info < OLDEST:
             announce(directory, "problem", "capture needs Python 3.11 or newer")
             return
-        _load_package()
+        load_package()
         from poolctl.capture import bootstrap
 
         bootstrap.start(directory, **options)
         announce(directory, "capturing")
     except Exception as error:
-        announce(directory, "problem", "{}: {}".format(type(error).__name__, error))
+        announce(directory, "problem", f"{type(error).__name__}: {error}")
 
 
-def begin_with_sqlalchemy(directory):
+def begin_with_sqlalchemy(directory: str) -> None:
     """Start capture when the process imports SQLAlchemy; a process that never does is left alone."""
     if "sqlalchemy" in sys.modules:
         begin(directory)
@@ -53,17 +59,17 @@ def begin_with_sqlalchemy(directory):
         sys.meta_path.insert(0, _Awaited(directory))
 
 
-def _load_package():
+def load_package() -> None:
     """Make `poolctl` importable from where this file lies, and nothing else from there."""
     import importlib.util
 
     present = sys.modules.get("poolctl")
     if present is not None:
-        theirs = os.path.dirname(os.path.abspath(getattr(present, "__file__", None) or ""))  # noqa: PTH100, PTH120
+        theirs = os.path.dirname(os.path.abspath(getattr(present, "__file__", None) or ""))
         if os.path.realpath(theirs) != os.path.realpath(PACKAGE):
             raise RuntimeError("the application has imported another poolctl, from " + theirs)
         return
-    spec = importlib.util.spec_from_file_location(
+    spec: Any = importlib.util.spec_from_file_location(
         "poolctl", os.path.join(PACKAGE, "__init__.py"), submodule_search_locations=[PACKAGE]
     )
     module = importlib.util.module_from_spec(spec)
@@ -78,10 +84,10 @@ def _load_package():
 class _Awaited:
     """An import finder that lets SQLAlchemy be found as ever, and starts capture once it was executed."""
 
-    def __init__(self, directory):
+    def __init__(self, directory: str) -> None:
         self._directory = directory
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Find `sqlalchemy` with the other finders, with a loader that tells us."""
         if name != "sqlalchemy":
             return None
@@ -94,12 +100,12 @@ class _Awaited:
                 return spec
         return None
 
-    def _tell_when_executed(self, loader):
+    def _tell_when_executed(self, loader: Any) -> None:
         original = getattr(loader, "exec_module", None)
 
-        def exec_module(module):
+        def exec_module(module: Any) -> None:
             vars(loader).pop("exec_module", None)
-            original(module)
+            original(module)  # type: ignore[misc] # every loader of today has one; without it nobody calls this
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
                 begin(self._directory)
@@ -107,4 +113,4 @@ class _Awaited:
         try:
             loader.exec_module = exec_module
         except Exception:
-            announce(self._directory, "problem", "SQLAlchemy is loaded by {}".format(type(loader).__name__))
+            announce(self._directory, "problem", f"SQLAlchemy is loaded by a {type(loader).__name__}")

@@ -4,25 +4,27 @@ In: POOLCTL_RUN_DIR. Out: the process as it would have been, the environment's o
 finder that waits for SQLAlchemy. Never raises on its own account.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
-_HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+_HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def _begin():
+def _begin() -> None:
     directory = os.environ.get("POOLCTL_RUN_DIR")
-    if directory and os.path.isdir(directory):  # noqa: PTH112 - before any import that costs
+    if directory and os.path.isdir(directory):
         sys.path.insert(0, _HERE)
         try:
-            import poolctl_guest as guest
+            import poolctl_guest as guest  # type: ignore[import-not-found] # it lies beside this file
         finally:
             sys.path.remove(_HERE)
         guest.announce(directory, "started")
         guest.begin_with_sqlalchemy(directory)
 
 
-def _chain():
+def _chain() -> None:
     """Run the `sitecustomize` that this one stands before, as `site` would have."""
     from importlib.machinery import PathFinder
 
@@ -35,9 +37,9 @@ def _chain():
         spec.loader.exec_module(module)
 
 
-sys.path[:] = [_entry for _entry in sys.path if os.path.abspath(_entry or os.curdir) != _HERE]  # noqa: PTH100
+sys.path[:] = [_entry for _entry in sys.path if os.path.abspath(_entry or os.curdir) != _HERE]
 try:
     _begin()
-except Exception:  # noqa: S110 - an application must start as if we were not there
+except Exception:  # an application must start as if we were not there
     pass
 _chain()

@@ -1,0 +1,122 @@
+"""Observers: what poolctl does while a run is recorded, on native threads: drain the rings, ask the server.
+
+In: a run's directory; a target. Out: event files, `server.jsonl`, the records for the live view, and the reason to stop
+when the disk is full or the server is gone. Knows nothing of what makes the load.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from poolctl.errors import OutputError, PoolctlError, TargetError
+from poolctl.target.server import ServerWatch
+from poolctl.trace.drain import Drains
+from poolctl.trace.run import output_error
+
+DRAIN_S = 0.1
+SERVER_S = 1.0
+
+
+class _Repeated:
+    """Calls `step` every so often on a thread of its own until it is closed, or the step raises."""
+
+    def __init__(self, name: str, every_s: float) -> None:
+        self.failure: PoolctlError | None = None
+        """Why it stopped by itself."""
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def step(self) -> None:
+        """What is done every time."""
+        raise NotImplementedError
+
+    def halt(self, wait_s: float) -> None:
+        """Do no further step."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(wait_s)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            try:
+                self.step()
+            except PoolctlError as error:
+                self.failure = error
+                return
+
+
+class RingDrainer(_Repeated):
+    """Drains every ring of the run; `feed` gets the new records, on this thread."""
+
+    def __init__(self, directory: Path, feed: Callable[[bytes], None]) -> None:
+        super().__init__("poolctl-drain", DRAIN_S)
+        self._drains = Drains(directory)
+        self._feed = feed
+        self._closed = False
+
+    @property
+    def dropped(self) -> int:
+        """Records lost so far."""
+        return self._drains.dropped
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that announced themselves so far, those that are gone included."""
+        return self._drains.pids
+
+    @property
+    def began(self) -> tuple[int, int] | None:
+        """When the first process began to capture, as (monotonic ns, wall ns); None before."""
+        return self._drains.began
+
+    def step(self) -> None:
+        """Drain once."""
+        for _, records in self._drains.poll():
+            self._feed(records)
+
+    def close(self) -> None:
+        """Drain what is left and remove the rings; does nothing the second time. Raises OutputError."""
+        if self._closed:
+            return
+        self._closed = True
+        self.halt(5.0)
+        for _, records in self._drains.close():
+            self._feed(records)
+
+
+class ServerObserver(_Repeated):
+    """Writes a sample of the server to `server.jsonl` once a second; fails when the server is lost."""
+
+    def __init__(self, watch: ServerWatch, path: Path) -> None:
+        super().__init__("poolctl-server", SERVER_S)
+        self._watch = watch
+        self._path = path
+
+    def step(self) -> None:
+        """Ask once."""
+        sample = self._watch.sample()
+        if sample is None:
+            return
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps(sample) + "\n")
+        except OSError as error:
+            raise output_error(self._path, error) from None
+
+    @property
+    def lost(self) -> TargetError | None:
+        """The loss of the server, if that is why it stopped."""
+        return self.failure if isinstance(self.failure, TargetError) else None
+
+    @property
+    def unwritable(self) -> OutputError | None:
+        """The full disk, if that is why it stopped."""
+        return self.failure if isinstance(self.failure, OutputError) else None
