@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
@@ -75,6 +76,13 @@ class Performer:
             self._recorder.operation(intended_at, 0, now, work.transaction.name, work.item, client, int(Flag.SKIPPED))
 
 
+def _commit_and_close(connection: Connection) -> None:
+    try:
+        connection.commit()
+    finally:
+        connection.close()
+
+
 def _site(one: Transaction) -> tuple[str, int, str] | None:
     """The transaction's own place where poolctl takes the connection for it; else its code asks, and capture sees."""
     return one.site if one.takes == "connection" else None
@@ -97,9 +105,13 @@ def _call(engine: AsyncEngine, one: Transaction) -> Call:
         function(sync_engine, **parameters)
 
     async def with_async_connection(parameters: dict[str, Any]) -> None:
-        async with engine.connect() as connection:
+        connection = await engine.connect()
+        try:
             await function(connection, **parameters)
-            await connection.commit()
+        except BaseException:
+            await asyncio.shield(asyncio.create_task(connection.close()))  # as AsyncConnection.__aexit__ does
+            raise
+        await greenlet_spawn(_commit_and_close, connection.sync_connection)
 
     async def with_async_session(parameters: dict[str, Any]) -> None:
         async with AsyncSession(engine) as session:

@@ -120,6 +120,7 @@ class _Session:
         stack.callback(self._end_workers, 0.0)
         self._start_workers(target, swarm.port)
         self._wait_until_ready(swarm)
+        self._live = LiveWindow(self._plan.seconds, self._pool_size())
         drainer.start()
         observer.start()
         stack.callback(observer.halt, 1.0)
@@ -191,6 +192,7 @@ class _Session:
             "workers_pids": [worker.pid for worker in self._workers],
             "end": INTERRUPTED,  # until another end is known: also when nobody is left to write it
         }
+        self._live.begin(start_at)
         self.began = True
         self._run.write_meta(self._meta)
 
@@ -210,6 +212,11 @@ class _Session:
             self._tell("running")
             self._pause()
         return COMPLETED, "", None
+
+    def _pool_size(self) -> int | None:
+        """Return the pool_size of all workers together; None where the pool has none."""
+        sizes = [(worker.target or {})["settings"]["pool_size"] for worker in self._workers]
+        return sum(sizes) if all(sizes) else None
 
     def _stop(self, swarm: Any, drain_s: float) -> None:
         import gevent
@@ -233,8 +240,8 @@ class _Session:
         if now - self._told_at >= PROGRESS_S * NS:
             self._told_at = now
             with self._live_lock:
-                progress = self._live.progress(now)
-            self._on_progress(dataclasses.replace(progress, phase=phase))
+                progress = self._live.progress(now, phase)
+            self._on_progress(progress)
 
     def _pause(self) -> None:
         import gevent

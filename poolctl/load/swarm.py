@@ -35,9 +35,13 @@ from poolctl.clock import NS, monotonic_ns
 from poolctl.load.arrivals import Closed
 from poolctl.load.scenario import Scenario
 from poolctl.load.station import Ending, Station
+from poolctl.load.tally import METHOD, others_listen, tally
 
 FLUSH_S = 0.1
 """How often results go to locust's statistics, in one go."""
+
+FIRE_AT_ONCE = 16
+"""Results told to listeners without a pause: each costs 8 µs, and the loop waits meanwhile."""
 
 LEAD_NS = NS // 5
 """From dealing out the parts to the first instant of the tape: time for the message to arrive."""
@@ -228,10 +232,15 @@ class Hand:
         """Tell locust's listeners, its statistics among them, what has ended since the last time."""
         if self._station is None:
             return
-        results, fire = self._station.results, self._environment.events.request.fire
-        while results:
-            name, response_ms, error = results.popleft()
-            fire(request_type="SQL", name=name, response_time=response_ms, response_length=0, exception=error)
+        waiting, request = self._station.results, self._environment.events.request
+        results = [waiting.popleft() for _ in range(len(waiting))]
+        if not others_listen(request):
+            tally(self._environment.stats, results)
+            return
+        for number, (name, response_ms, error) in enumerate(results, 1):
+            if not number % FIRE_AT_ONCE:
+                gevent.sleep(0)  # lets go of the interpreter's lock: the loop's next arrival may be due
+            request.fire(request_type=METHOD, name=name, response_time=response_ms, response_length=0, exception=error)
 
     def _play(self, msg: Any, **_: Any) -> None:
         self.play(msg.data)
