@@ -66,6 +66,8 @@ class Settings:
     yes: bool = False
     duration: float | None = None
     """Seconds."""
+    window: float = 60.0
+    """Seconds that `diagnose` watches."""
     rate: float | None = None
     """Arrivals per second."""
     seed: int | None = None
@@ -298,6 +300,7 @@ _READERS: dict[str, values.Reader] = {
     "allow_writes": values.flag,
     "yes": values.flag,
     "duration": values.duration,
+    "window": values.duration,
     "rate": values.rate,
     "seed": values.NATURAL,
     "processes": values.POSITIVE,

@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 COMMANDS = {
     "loadtest": "Put a database's connection pool under load; report what it did and what size it should have.",
+    "diagnose": "Watch an application; say what is wrong with its pool, who does it, what to change.",
     "report": "Show a recorded run again, in any format.",
     "scenarios": "List the workloads that loadtest can run; show or copy one.",
     "rules": "List what poolctl looks for, or explain one code.",
