@@ -100,13 +100,12 @@ def check(spec: TargetSpec, patience_s: float = CONNECT_S) -> ServerInfo:
 async def _check(spec: TargetSpec, patience_s: float) -> ServerInfo:
     engine = await watch_engine(spec)
     threads = set(threading.enumerate())
-    named = permission.hosts(engine.url)
-    permission.refuse_distant(spec, named)
+    permission.refuse_distant(spec, permission.hosts(engine.url))
     try:
         connection = await connect(engine, patience_s)
         try:
-            if not named:  # a creator, or PGHOST: only the server knows where it is
-                permission.refuse_distant(spec, await asyncio.wait_for(probes.address(connection), patience_s))
+            # A creator and PGHOST may lead elsewhere than the URL says: then only the server knows where it is.
+            permission.refuse_distant(spec, await asyncio.wait_for(probes.where(connection), patience_s))
             return await asyncio.wait_for(probes.server_info(connection), patience_s)
         finally:
             await connection.close()

@@ -16,7 +16,12 @@ from poolctl.target.spec import TargetSpec
 
 def is_local(url: URL) -> bool:
     """Whether `url` stays on this machine: a unix socket, a loopback address, `localhost`, a file, or no host."""
-    return all(_is_local_host(host) for host in hosts(url))
+    return all_local(hosts(url))
+
+
+def all_local(named: Iterable[str]) -> bool:
+    """Whether every host is this machine."""
+    return all(_is_local_host(host) for host in named)
 
 
 def hosts(url: URL) -> list[str]:

@@ -6,13 +6,14 @@ may not see is None. Only reads; ends each transaction it begins.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from poolctl.clock import monotonic_ns
+from poolctl.target import machine, permission
 from poolctl.trace.report import ServerInfo
 
 WATCH_NAME = "poolctl"
@@ -28,6 +29,8 @@ POSTGRES_OTHERS = """
     where pid <> pg_backend_pid() and datid is not null and coalesce(application_name, '') <> 'poolctl'
       and coalesce(backend_type, 'client backend') = 'client backend'"""
 
+POSTGRES_ADDRESS = text("select host(inet_server_addr())")
+
 POSTGRES_IN_USE = text(f"select count(*) {POSTGRES_OTHERS}")
 
 POSTGRES_SESSIONS = text(f"""
@@ -41,30 +44,41 @@ POSTGRES_SESSIONS = text(f"""
 
 MYSQL_SETTINGS = text("select version(), @@max_connections")
 
+MYSQL_CONNECTED = text("show global status like 'Threads_connected'")
+
+# Without PROCESS the list holds our own user's sessions only; user_privileges shows us our own.
 MYSQL_SESSIONS = text("""
-    select user, command, state, time from information_schema.processlist
+    select user, command, state, exists(
+        select 1 from information_schema.user_privileges where privilege_type = 'PROCESS') as sees_all
+    from information_schema.processlist
     where id <> connection_id() and command not in ('Daemon', 'Binlog Dump', 'Slave_SQL', 'Slave_IO')
       and user not in ('system user', 'event_scheduler')""")
 
-HIDDEN = "the state of other roles' sessions (grant pg_monitor to poolctl's role to see it)"
+HIDDEN = "the state of other users' sessions (grant pg_monitor, or PROCESS in MySQL, to see it)"
+
+MYSQLS = ("mysql", "mariadb")
 
 
 async def server_info(connection: AsyncConnection) -> ServerInfo:
     """Return what the server is and how many sessions of others it carries; what cannot be seen is None."""
     dialect = connection.dialect.name
     if dialect == "postgresql":
-        return await _postgres_info(connection)
-    if dialect in ("mysql", "mariadb"):
-        return await _mysql_info(connection)
-    version = getattr(connection.dialect, "server_version_info", None)
-    return ServerInfo(version=".".join(map(str, version)) if version else None)
+        info = await _postgres_info(connection)
+    elif dialect in MYSQLS:
+        info = await _mysql_info(connection)
+    else:
+        version = getattr(connection.dialect, "server_version_info", None)
+        return ServerInfo(version=".".join(map(str, version)) if version else None)
+    here = permission.all_local(await where(connection))
+    return replace(info, cores=machine.cores() if here else None)
 
 
-async def address(connection: AsyncConnection) -> list[str]:
-    """Return the server's own address as it sees it: none over a unix socket, or where the dialect cannot tell."""
-    if connection.dialect.name != "postgresql":
-        return []
-    return [row[0] for row in await _rows(connection, text("select host(inet_server_addr())")) if row[0]]
+async def where(connection: AsyncConnection) -> list[str]:
+    """Return the hosts that the URL names; without any, the server's own address (none over a unix socket)."""
+    named = permission.hosts(connection.engine.url)
+    if named or connection.dialect.name != "postgresql":
+        return named
+    return [row[0] for row in await _rows(connection, POSTGRES_ADDRESS) if row[0]]
 
 
 async def sessions(connection: AsyncConnection) -> dict[str, Any] | None:
@@ -77,13 +91,9 @@ async def sessions(connection: AsyncConnection) -> dict[str, Any] | None:
     dialect = connection.dialect.name
     if dialect == "postgresql":
         return _postgres_sample(await _rows(connection, POSTGRES_SESSIONS))
-    if dialect in ("mysql", "mariadb"):
-        try:
-            return _mysql_sample(await _rows(connection, MYSQL_SESSIONS))
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise
-            return None
+    if dialect in MYSQLS:
+        connected = await _mysql_connected(connection)
+        return _mysql_sample(await _rows(connection, MYSQL_SESSIONS), connected)
     return None
 
 
@@ -134,24 +144,25 @@ def _postgres_sample(rows: list[Any]) -> dict[str, Any]:
 
 async def _mysql_info(connection: AsyncConnection) -> ServerInfo:
     version, limit = (await _rows(connection, MYSQL_SETTINGS))[0]
-    try:
-        in_use: int | None = len(await _rows(connection, MYSQL_SESSIONS))
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise
-        in_use = None
     # One connection beyond max_connections is kept for an administrator: nothing is taken from the limit.
-    return ServerInfo(version=str(version), max_connections=int(limit), reserved_connections=0, in_use=in_use)
+    return ServerInfo(str(version), int(limit), 0, await _mysql_connected(connection))
 
 
-def _mysql_sample(rows: list[Any]) -> dict[str, Any]:
+async def _mysql_connected(connection: AsyncConnection) -> int:
+    """All sessions but ours: a number that needs no privilege."""
+    return max(0, int((await _rows(connection, MYSQL_CONNECTED))[0][1]) - 1)
+
+
+def _mysql_sample(rows: list[Any], connected: int) -> dict[str, Any]:
     sample = _empty_sample()
-    for user, command, state, _seconds in rows:
+    for user, command, state, _ in rows:
         sample["sessions"] += 1
         sample["idle" if command == "Sleep" else "active"] += 1
-        if "lock" in (state or "").lower():
-            sample["lock_waits"] += 1
+        sample["lock_waits"] += "lock" in (state or "").lower()
         sample["applications"][user] = sample["applications"].get(user, 0) + 1
+    if not any(sees_all for *_, sees_all in rows):
+        sample["hidden"] = max(0, connected - sample["sessions"])
+        sample["sessions"] += sample["hidden"]
     return sample
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from poolctl.errors import ConfigError, Exit, PoolctlError, TargetError, UsageError
+from poolctl.target import machine
 from poolctl.target.embedded import EmbeddedPostgres
 from poolctl.target.engine import check, describe, open_engine
 from poolctl.target.spec import TargetSpec
@@ -250,3 +251,7 @@ def test_checking_an_applications_engine_goes_through_its_creator_and_leaves_its
     assert theirs.opened == [1]
     assert theirs.engine.sync_engine.pool.checkedin() == 0
     assert describe(theirs.engine).settings.pool_size == 2
+
+
+def test_a_server_on_this_machine_has_this_machines_cores(postgres_url: str) -> None:
+    assert check(TargetSpec(url=postgres_url)).cores == machine.cores()
