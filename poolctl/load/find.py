@@ -111,7 +111,7 @@ def _load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))  # it may import its neighbours
+        sys.path.append(str(path.parent))  # it may import its neighbours; last, so that a queue.py hides no module
     try:
         spec.loader.exec_module(module)
     except PoolctlError:
