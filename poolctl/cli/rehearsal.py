@@ -19,7 +19,7 @@ from poolctl.config import Settings
 from poolctl.errors import Exit, PoolctlError
 from poolctl.load.find import find
 from poolctl.load.plan import LoadPlan
-from poolctl.load.session import rehearse
+from poolctl.load.session import COMPLETED, rehearse
 from poolctl.report import render
 from poolctl.report.live import open_view
 from poolctl.report.sentences import size
@@ -115,7 +115,13 @@ def _record(plan: LoadPlan, title: str, *, quiet: bool) -> Run:
     color = streams.wants_color(sys.stderr)
     capacity = _capacity(plan)
     with open_view(sys.stderr, title, capacity, terminal=terminal, color=color, quiet=quiet) as view:
-        return rehearse(plan, view.update)
+        run = rehearse(plan, view.update)
+    meta = run.read_meta()
+    if meta.get("end") != COMPLETED:
+        why = f": {meta['end_detail']}" if meta.get("end_detail") else ""
+        streams.say(f"error: the run ended early, {meta.get('end')}{why}")
+        streams.say(f"hint: what was recorded is kept and reported; `poolctl report {run.id}` shows it again")
+    return run
 
 
 def _capacity(plan: LoadPlan) -> int | None:

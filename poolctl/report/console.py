@@ -6,7 +6,7 @@ In: a Report and a Style. Out: text, with ANSI sequences only when the style say
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -26,7 +26,7 @@ WIDE = 120
 HOLDERS = 10
 """Rows of the holding table; the JSON has all of them."""
 
-TONES = {"good": "green", "bad": "red", "doubt": "yellow", "mark": "cyan", "quiet": "dim", "": ""}
+TONES = {"good": "green", "bad": "red", "doubt": "yellow", "mark": "cyan", "": ""}
 VERDICT = {0: "bold green", 1: "bold red", 3: "bold red", 4: "bold yellow", 130: "bold yellow"}
 SEVERITY = {
     Severity.CRITICAL: "bold red",
@@ -56,22 +56,25 @@ def render(report: Report, style: Style) -> str:
     _times(console, report)
     _holding(console, report)
     _pool(console, report)
+    _why(console, report)
     _findings(console, report)
     _objectives(console, report)
     _sizing(console, report)
     _facts(console, report)
-    console.print()
+    _close(console, report)
     console.print(
         Text("Show this run again: ", style="dim").append(sentences.again(report), style="bold cyan"), soft_wrap=True
     )
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _overview(console: Console, report: Report) -> None:
+def _overview(console: Console, report: Report, labels: Sequence[str] = ()) -> None:
     grid = Grid.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")
     for label, text in sentences.overview(report):
+        if labels and label not in labels:
+            continue
         grid.add_row(f"  {label}", Text(text, style=VERDICT.get(report.exit_code, "") if label == "gate" else ""))
     console.print(grid)
 
@@ -139,6 +142,13 @@ def _strips(points: list[PoolPoint]) -> Iterable[tuple[str, list[float], str, st
     yield "arrivals", arrivals, format_rate(max(arrivals)), "cyan"
 
 
+def _why(console: Console, report: Report) -> None:
+    if report.evidence:
+        _title(console, f"Why “{report.verdict}”", "what speaks for it, and what rules the others out")
+        for line in report.evidence:
+            _bullet(console, "·", line, "")
+
+
 def _findings(console: Console, report: Report) -> None:
     _title(console, "Findings", "" if report.findings else "none")
     for finding in tables.by_severity(report):
@@ -151,12 +161,12 @@ def _finding(console: Console, finding: Finding) -> None:
         f" (confidence {finding.confidence})", style="dim"
     )
     console.print(Padding(head, (0, 0, 0, 2)))
-    console.print(Padding(Text(finding.title), (0, 0, 0, 4)))
+    console.print(Padding(Text(sentences.near(finding.title)), (0, 0, 0, 4)))
     for line in finding.evidence:
-        _bullet(console, "·", line, "dim")
-    for site in finding.sites:
-        _bullet(console, "at", site, "dim")
-    _bullet(console, "→", finding.advice, "green")
+        _bullet(console, "·", sentences.near(line), "dim")
+    if places := sentences.places(finding):
+        _bullet(console, "at", places, "dim")
+    _bullet(console, "→", sentences.near(finding.advice), "green")
 
 
 def _bullet(console: Console, mark: str, text: str, style: str) -> None:
@@ -188,6 +198,10 @@ def _sizing(console: Console, report: Report) -> None:
     if sizing.predictions:
         _title(console, "At other sizes", sentences.model(report))
         _table(console, tables.predictions(report))
+        if sizing.rules_of_thumb:
+            console.print()
+            _table(console, tables.rules_of_thumb(report))
+            console.print()
     for note in sizing.notes:
         _bullet(console, "·", note, "dim")
     table = tables.backtest(report)
@@ -215,6 +229,13 @@ def _facts(console: Console, report: Report) -> None:
     if other.rows:
         _title(console, "Other times")
         _table(console, other)
+
+
+def _close(console: Console, report: Report) -> None:
+    """Say the outcome again: on a terminal the beginning has scrolled away."""
+    console.print()
+    console.print(Text(report.summary, style=VERDICT.get(report.exit_code, "bold")))
+    _overview(console, report, ("gate", "advice"))
 
 
 def _title(console: Console, title: str, aside: str = "") -> None:

@@ -73,6 +73,8 @@ class Lines(View):
 def line(progress: Progress) -> str:
     """Return the state in one line."""
     p = progress
+    if not p.arrivals:
+        return p.phase
     parts = [
         f"{p.phase}, {_time(p)}",
         f"{p.arrivals:,} arrivals ({format_rate(p.achieved_per_s)})",

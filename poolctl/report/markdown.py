@@ -16,6 +16,8 @@ def render(report: Report, style: Style) -> str:  # noqa: ARG001 - every format 
         about = "`sql`: the database's part of the hold; `share`: of all holding."
         lines += _section("Who holds the connections", about, _table(tables.holding(report)))
     lines += _section("The pool over time", _escape(sentences.pool(report)) + ".")
+    if report.evidence:
+        lines += _section(f"Why “{report.verdict}”") + _items([_escape(line) for line in report.evidence])
     lines += _section("Findings", *([_finding(finding) for finding in tables.by_severity(report)] or ["None."]))
     if report.objectives:
         lines += _section("Objectives", _table(tables.objectives(report)))
@@ -27,9 +29,11 @@ def render(report: Report, style: Style) -> str:  # noqa: ARG001 - every format 
 
 def _finding(finding: Finding) -> str:
     lines = [f"### {finding.code} {finding.slug}: {finding.severity} (confidence {finding.confidence})", ""]
-    lines += [_escape(finding.title), "", *(f"- {_escape(line)}" for line in finding.evidence)]
-    lines += [f"- at `{site}`" for site in finding.sites]
-    return "\n".join([*lines, f"- **{_escape(finding.advice)}**"])
+    lines += [_escape(sentences.near(finding.title)), ""]
+    lines += [f"- {_escape(sentences.near(line))}" for line in finding.evidence]
+    if places := sentences.places(finding):
+        lines.append(f"- at {_escape(places)}")
+    return "\n".join([*lines, f"- **{_escape(sentences.near(finding.advice))}**"])
 
 
 def _sizing(report: Report) -> list[str]:
@@ -43,6 +47,8 @@ def _sizing(report: Report) -> list[str]:
     if sizing.predictions:
         about = f"{sentences.model(report).capitalize()}."
         lines += _section("At other sizes", about, _table(tables.predictions(report)))
+        if sizing.rules_of_thumb:
+            lines += ["", _table(tables.rules_of_thumb(report))]
     table = tables.backtest(report)
     if table.rows:
         said = [

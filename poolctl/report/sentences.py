@@ -6,11 +6,12 @@ In: a Report. Out: strings and lists of lines, without markup.
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from pathlib import Path
 
 from poolctl.errors import Exit
-from poolctl.trace.report import Outcome, PoolSettings, Report, ValidityCheck
+from poolctl.trace.report import Finding, Outcome, PoolSettings, Report, ValidityCheck
 from poolctl.trace.run import DEFAULT_ROOT
 from poolctl.units import format_rate, format_seconds, format_share
 
@@ -119,20 +120,23 @@ def paste(report: Report) -> list[str]:
         ("pool_pre_ping", best.pre_ping, today.pre_ping),
         ("pool_use_lifo", best.lifo, today.lifo),
     ]
-    rows = [row for row in rows if row[1] is not None]
+    # What is not said stays as it is; so do switches that stay: they would only be noise.
+    rows = [row for row in rows if row[1] is not None and not (isinstance(row[1], bool) and row[1] == row[2])]
     arguments = [f"    {name}={_literal(value)}," for name, value, _ in rows]
     width = max(map(len, arguments))
     create = "create_async_engine" if "Async" in report.target.pool_class else "create_engine"
     lines = [
-        f"{argument:<{width}}  # {_beside(value, old)}"
-        for argument, (_, value, old) in zip(arguments, rows, strict=True)
+        f"{argument:<{width}}  # {_beside(name, value, old)}"
+        for argument, (name, value, old) in zip(arguments, rows, strict=True)
     ]
     return [f"engine = {create}(", "    url,", *lines, ")"]
 
 
-def _beside(value: float | None, old: float | None) -> str:
+def _beside(name: str, value: float | None, old: float | None) -> str:
+    if name == "pool_recycle" and (old is None or old < 0):
+        return "today never"
     if old is None:
-        return "today: not set"
+        return "today not set"
     return "as today" if value == old else f"today {_literal(old)}"
 
 
@@ -224,6 +228,19 @@ def capture(report: Report) -> list[str]:
     lost = f"{c.dropped:,} dropped" if c.dropped else "none dropped"
     failed = f", {c.errors:,} errors inside capture" if c.errors else ""
     return [f"{c.events:,} events, {lost}{failed}{overhead}", *(f"cannot tell: {line}" for line in c.blind)]
+
+
+def near(text: str) -> str:
+    """Return a text with the paths below the current directory as seen from there."""
+    return text.replace(f"{Path.cwd()}{os.sep}", "")
+
+
+def places(finding: Finding, most: int = 3) -> str:
+    """The sites of a finding that it does not name itself, in one line; empty when there are none."""
+    said = " ".join([finding.title, finding.advice, *finding.evidence])
+    sites = [near(site) for site in finding.sites if site not in said]
+    more = f" and {len(sites) - most} more" if len(sites) > most else ""
+    return ", ".join(sites[:most]) + more
 
 
 def again(report: Report) -> str:

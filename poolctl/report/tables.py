@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from poolctl.report.sentences import near
 from poolctl.trace.report import Dist, Finding, ObjectiveResult, Outcome, Prediction, Report, SiteRow
 from poolctl.units import format_rate, format_seconds, format_share
 
@@ -34,7 +35,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: list[list[str]]
     tones: list[str] = field(default_factory=list)
-    """For each row `good`, `bad`, `doubt`, `mark`, `quiet` or empty; no tones: all empty."""
+    """For each row `good`, `bad`, `doubt`, `mark` or empty; no tones: all empty."""
 
 
 TERMS = {
@@ -118,7 +119,7 @@ def _holder(row: SiteRow) -> list[str]:
     hold = row.hold_time_s
     return [
         row.context or DASH,
-        row.site,
+        near(row.site),
         f"{row.leases:,}",
         format_seconds(hold.p50),
         format_seconds(hold.p95),
@@ -184,7 +185,7 @@ SIZE_COLUMNS = (
 
 
 def predictions(report: Report) -> Table:
-    """What the model says of each size, and of what rules of thumb would set; the sizes that matter are marked."""
+    """What the model says of each size; today's and the recommended one are marked."""
     sizing = report.sizing
     if sizing is None:
         return Table(SIZE_COLUMNS, [])
@@ -197,10 +198,24 @@ def predictions(report: Report) -> Table:
         mark = "keep" if is_best and is_today else "recommended" if is_best else "today" if is_today else ""
         rows.append(_prediction(p, mark))
         tones.append("good" if is_best else "mark" if is_today else "")
-    for thumb in sizing.rules_of_thumb:
-        rows.append(_prediction(thumb.prediction, thumb.rule))
-        tones.append("quiet")
     return _without_empty(Table(SIZE_COLUMNS, rows, tones))
+
+
+def rules_of_thumb(report: Report) -> Table:
+    """What common rules would have set, and what the model says of it."""
+    columns = (
+        Column("rule of thumb", text=True),
+        Column("size"),
+        Column("p95 wait"),
+        Column("timeouts"),
+        Column("p95 response", wide=True),
+        Column("objective", text=True),
+    )
+    rows = []
+    for thumb in report.sizing.rules_of_thumb if report.sizing else []:
+        size, _, wait, _, timeouts, response, *_, met = _prediction(thumb.prediction, "")
+        rows.append([thumb.rule, size, wait, timeouts, response, met])
+    return _without_empty(Table(columns, rows))
 
 
 def _prediction(p: Prediction, mark: str) -> list[str]:

@@ -160,6 +160,10 @@ def too_small() -> Report:
                 RuleOfThumb("arrivals × mean hold", _prediction((6, 0), 0.822, 0.101, 0.69)),
             ],
         ),
+        evidence=[
+            "event loop: 1.14 % of the waiting was with a connection free (threshold 50.0 %)",
+            "database: SQL took 14.4 % of the hold (threshold 50.0 %)",
+        ],
         capture=CaptureInfo(9871, 0, 0, 0.0041, ["what other processes do with the same database"]),
     )
 
@@ -220,5 +224,6 @@ def quiet() -> Report:
         findings=[],
         objectives=[],
         sizing=None,
+        evidence=[],
         capture=CaptureInfo(60),
     )

@@ -104,7 +104,7 @@ def test_the_block_to_paste_is_python_that_says_what_is_recommended() -> None:
     assert said == {"pool_size": 14, "max_overflow": 2, "pool_timeout": 5, "pool_recycle": 1800}
 
 
-def test_the_block_to_paste_keeps_booleans_and_says_what_stays() -> None:
+def test_the_block_to_paste_says_what_stays_and_leaves_out_switches_that_do() -> None:
     report = sample_reports.too_small()
     assert report.sizing
     best = PoolSettings(5, 0, 0.25, -1.0, pre_ping=True, lifo=False)
@@ -116,7 +116,8 @@ def test_the_block_to_paste_keeps_booleans_and_says_what_stays() -> None:
     assert "pool_timeout=0.25," in lines["pool_timeout"]
     assert "pool_pre_ping=True, " in lines["pool_pre_ping"]
     assert lines["pool_pre_ping"].endswith("# today False")
-    assert lines["pool_use_lifo"].endswith("# as today")
+    assert lines["pool_recycle"].endswith("# today never")
+    assert "pool_use_lifo" not in lines
 
 
 def test_a_bar_or_a_star_in_a_text_does_not_break_the_markdown_table() -> None:

@@ -89,6 +89,10 @@ def test_a_pipe_gets_a_line_every_few_seconds_and_one_for_each_phase() -> None:
     assert "\x1b" not in out.getvalue()
 
 
+def test_before_the_first_arrival_there_is_only_the_phase() -> None:
+    assert line(replace(NOW, arrivals=0, phase="setting up")) == "setting up"
+
+
 def test_a_line_names_troubles_only_when_there_are_any() -> None:
     assert line(NOW).endswith("hold 81.2 ms · 12 timed out")
     assert "timed out" not in line(replace(NOW, timed_out=0))
