@@ -381,7 +381,7 @@ def _counts(leases: Sequence[Lease]) -> list[tuple[int, int]]:
     state, found = {"queue": 0, "hold": 0}, [(0, 0)] * len(leases)
     for _, _, what, value in sorted(moments):
         if what == "ask":
-            found[value] = (state["queue"], state["hold"])
+            found[value] = (max(0, state["queue"]), max(0, state["hold"]))
         else:
             state[what] += value
     return found
