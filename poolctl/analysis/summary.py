@@ -135,7 +135,8 @@ def _sizing(view: View, objectives: Sequence[Objective], checks: Sequence[Validi
 
     if not len(view.tables.leases):
         return None
-    wrong = [check for check in checks if not check.ok and check.check in (*validity.GENERATOR, validity.CAPTURED)]
+    holes = [check for check in checks if not check.ok and check.check == validity.CAPTURED]
+    wrong = validity.bottlenecks(list(checks)) + holes
     if wrong:
         text = " and ".join(objective.text for objective in objectives)
         return Sizing(text, None, "none", f"no advice: {'; '.join(check.detail for check in wrong)}", None)

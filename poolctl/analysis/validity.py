@@ -20,6 +20,9 @@ from poolctl.units import format_rate, format_seconds, format_share
 LAG_S = 0.002
 LAG_SHARE = 0.05
 """p99 start lag: at most LAG_S, or this share of the p95 response time where that is more."""
+BOUND_FACTOR = 10
+"""Lag beyond the limit is a disturbance, which makes a close call impossible; this many times the limit, it is the
+generator that was measured, and nothing can be told."""
 CPU = 0.80
 ACHIEVED = 0.99
 LITTLE = 0.05
@@ -65,15 +68,20 @@ def why_invalid(found: list[ValidityCheck]) -> str:
     return f"the run does not count: {'; '.join(failed)}" if failed else ""
 
 
-def generator_bound(found: list[ValidityCheck]) -> bool:
-    """Whether the generator itself was the bottleneck."""
-    return any(not check.ok and check.check in GENERATOR for check in found)
+def bottlenecks(found: list[ValidityCheck]) -> list[ValidityCheck]:
+    """Return the checks that show the generator as the bottleneck: then nothing that was measured is about the pool."""
+    failed = [check for check in found if not check.ok and check.check in GENERATOR]
+    return [check for check in failed if check.check != START_LAG or _far_off(check)]
+
+
+def _far_off(check: ValidityCheck) -> bool:
+    return check.value is not None and check.limit is not None and check.value > BOUND_FACTOR * check.limit
 
 
 COMPLETE, CAPTURED, START_LAG, LOOP_CPU, OFFERED, SKIPPED, LITTLES_LAW = (
     "completed",
     "capture complete",
-    "start lag p99",
+    "start lag",
     "loop CPU",
     "achieved ÷ offered",
     "skipped operations",
@@ -99,10 +107,12 @@ def _lag(view: View) -> ValidityCheck | None:
     lag, response = np.sort(time_values(view, "lag")), np.sort(time_values(view, "response"))
     if not len(lag):
         return None
-    p99, p95 = (float(values[math.ceil(q * len(values)) - 1]) for values, q in ((lag, 0.99), (response, 0.95)))
-    limit = max(LAG_S, LAG_SHARE * p95)
-    detail = f"operations started {format_seconds(p99)} late (p99), at most {format_seconds(limit)} may be"
-    return ValidityCheck(START_LAG, p99 <= limit, p99, limit, detail)
+    # The p99 where there are samples enough for one: the largest of seventy says nothing about the other sixty-nine.
+    quantile = next((q for q in (0.99, 0.95) if len(lag) >= stats.needed(q)), 0.5)
+    late = float(lag[math.ceil(quantile * len(lag)) - 1])
+    limit = max(LAG_S, LAG_SHARE * float(response[math.ceil(0.95 * len(response)) - 1]))
+    detail = f"operations started {format_seconds(late)} late (p{quantile * 100:g}), at most {format_seconds(limit)} may be"
+    return ValidityCheck(START_LAG, late <= limit, late, limit, detail)
 
 
 def _cpu(load: LoadInfo) -> ValidityCheck | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from poolctl.analysis import pressure
 from poolctl.analysis.pressure import Pressure
 from poolctl.analysis.stats import needed
-from poolctl.analysis.validity import generator_bound
+from poolctl.analysis.validity import bottlenecks
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, ObjectiveResult, Outcome, PoolSettings, Sizing, ValidityCheck
 from poolctl.units import format_seconds, format_share
@@ -74,8 +74,8 @@ def decide(case: Case) -> Verdict:
     total = len(view.tables.leases)
     if not total:
         return Verdict(CANNOT_TELL, "Nothing can be told: no request for a connection was recorded.")
-    if generator_bound(list(case.checks)):
-        failed = [check.detail for check in case.checks if not check.ok]
+    if bound := bottlenecks(list(case.checks)):
+        failed = [check.detail for check in bound]
         return Verdict(
             CANNOT_TELL, f"Nothing can be told: the load generator was the bottleneck ({'; '.join(failed)})."
         )
