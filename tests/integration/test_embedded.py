@@ -154,6 +154,16 @@ def test_a_terminated_keeper_cleans_up(owner: subprocess.Popen[str]) -> None:
     assert eventually(lambda: not directory.exists())
 
 
+def test_a_keeper_minds_no_interrupt_and_no_hangup() -> None:
+    with EmbeddedPostgres() as postgres:
+        keeping = psutil.Process(postgres.pid).parent()
+        assert keeping is not None
+        for number in (signal.SIGINT, signal.SIGHUP):
+            keeping.send_signal(number)
+        assert ask(postgres.url, "select 1") == "1"
+        assert keeping.is_running()
+
+
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.2, 0.4])
 def test_a_poolctl_killed_while_it_starts_leaves_nothing(after_s: float) -> None:
     with tempfile.TemporaryDirectory() as place:
