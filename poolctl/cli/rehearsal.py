@@ -19,7 +19,7 @@ from poolctl.config import Settings
 from poolctl.errors import Exit, PoolctlError
 from poolctl.load.find import find
 from poolctl.load.plan import LoadPlan
-from poolctl.load.session import COMPLETED, rehearse
+from poolctl.load.session import COMPLETED, INTERRUPTED, rehearse
 from poolctl.report import render
 from poolctl.report.live import open_view
 from poolctl.report.sentences import size
@@ -76,11 +76,10 @@ def run(plans: Sequence[LoadPlan], settings: Settings, output: Output, *, verify
 
 
 def _run_one(plan: LoadPlan, settings: Settings, *, verify: bool, quiet: bool) -> Report:
-    run = _record(plan, plan.found.name, quiet=quiet)
-    report = judged(run, settings)
+    run, report = _record(plan, settings, plan.found.name, quiet=quiet)
     if verify and report.exit_code not in END_ALL:
         report = _verify(plan, settings, report, quiet=quiet)
-    run.write_text("report.json", render(report, "json"))
+        _keep(run, report)
     return report
 
 
@@ -94,13 +93,12 @@ def _verify(plan: LoadPlan, settings: Settings, report: Report, *, quiet: bool) 
     changes = {name: getattr(best, name) for name in OVERRIDES if getattr(best, name) is not None}
     goals = tuple(sizing.objective.split(" and "))
     again = dataclasses.replace(plan, target=plan.target.with_pool(**changes), objectives=goals)
-    run = _record(again, f"{plan.found.name} at {size(best)}", quiet=quiet)
-    measured = judged(run, dataclasses.replace(settings, slo=goals))
-    run.write_text("report.json", render(measured, "json"))
+    title = f"{plan.found.name} at {size(best)}"
+    _, measured = _record(again, dataclasses.replace(settings, slo=goals), title, quiet=quiet)
     predicted = [p for p in sizing.predictions if (p.pool_size, p.max_overflow) == (best.pool_size, best.max_overflow)]
     verdicts = {result.verdict for result in measured.objectives}
     verified = Verified(
-        run_id=run.id,
+        run_id=measured.run.id,
         settings=measured.target.settings,
         predicted=predicted[0] if predicted else None,
         measured_wait_time_s=measured.times.wait_time_s,
@@ -110,18 +108,32 @@ def _verify(plan: LoadPlan, settings: Settings, report: Report, *, quiet: bool) 
     return dataclasses.replace(report, sizing=dataclasses.replace(sizing, verified=verified))
 
 
-def _record(plan: LoadPlan, title: str, *, quiet: bool) -> Run:
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    color = streams.wants_color(sys.stderr)
-    capacity = _capacity(plan)
-    with open_view(sys.stderr, title, capacity, terminal=terminal, color=color, quiet=quiet) as view:
+def _record(plan: LoadPlan, settings: Settings, title: str, *, quiet: bool) -> tuple[Run, Report]:
+    """Make one run and its report, under one view."""
+    terminal, color = streams.is_terminal(sys.stderr), streams.wants_color(sys.stderr)
+    with open_view(sys.stderr, title, _capacity(plan), terminal=terminal, color=color, quiet=quiet) as view:
         run = rehearse(plan, view.update)
+        view.phase("analysing")
+        report = judged(run, settings)
+        _keep(run, report)
+    _say_how_it_ended(run)
+    return run, report
+
+
+def _say_how_it_ended(run: Run) -> None:
+    """Say on stderr when it was not the planned end: the report tells what was recorded until then."""
     meta = run.read_meta()
-    if meta.get("end") != COMPLETED:
-        why = f": {meta['end_detail']}" if meta.get("end_detail") else ""
-        streams.say(f"error: the run ended early, {meta.get('end')}{why}")
-        streams.say(f"hint: what was recorded is kept and reported; `poolctl report {run.id}` shows it again")
-    return run
+    end, detail = meta.get("end"), meta.get("end_detail")
+    if end == INTERRUPTED and not detail:
+        streams.say("interrupted")
+    elif end != COMPLETED:
+        streams.say(f"error: the run ended early, {end}" + (f": {detail}" if detail else ""))
+    if end != COMPLETED:
+        streams.say(f"hint: what was recorded until then is kept; `poolctl report {run.id}` shows it again")
+
+
+def _keep(run: Run, report: Report) -> None:
+    run.write_text("report.json", render(report, "json"))
 
 
 def _capacity(plan: LoadPlan) -> int | None:

@@ -28,10 +28,12 @@ def rules(
         rule = REGISTRY[key].RULE
         streams.write(f"{rule.code} {rule.slug} ({rule.severity})\n\n{text}\n")
         return
-    rows = [
-        (m.RULE.code, m.RULE.slug, m.RULE.severity.value, (m.__doc__ or "").partition("\n")[0])
-        for m in REGISTRY.values()
+    found = [module.RULE for module in REGISTRY.values()]
+    width = max(len(rule.slug) for rule in found)
+    lines = [
+        streams.hanging(
+            f"{rule.code}  {rule.slug:<{width}}  {rule.severity.value:<8}  ", manual(rule.code).partition("\n")[0]
+        )
+        for rule in found
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]]) for row in rows]
-    streams.write("\n".join([*lines, "", f"poolctl rules {rows[0][0]} explains one."]) + "\n")
+    streams.write("\n".join([*lines, "", f"poolctl rules {found[0].code} explains one."]) + "\n")

@@ -32,12 +32,14 @@ def listing() -> None:
     """List the scenarios by name. Those in `scenarios/` here come before those that came with poolctl."""
     from poolctl.load import find
 
-    rows = [(name, _summary(path), _near(path)) for name, path in find.files().items()]
-    width = max((len(name) for name, _, _ in rows), default=0)
-    lines = [f"{name:<{width}}  {summary}\n{'':<{width}}  {path}" for name, summary, path in rows]
-    streams.write(
-        "\n".join([*lines, "", "poolctl loadtest NAME runs one, poolctl scenarios copy NAME makes it yours."]) + "\n"
-    )
+    files = find.files()
+    width = max(map(len, files), default=0)
+    lines = [
+        f"{streams.hanging(f'{name:<{width}}  ', _summary(path))}\n{'':<{width}}  {_near(path)}"
+        for name, path in files.items()
+    ]
+    closing = "poolctl loadtest NAME runs one, poolctl scenarios copy NAME makes it yours."
+    streams.write("\n".join([*lines, "", closing]) + "\n")
 
 
 @app.command("show", cls=GroupedCommand)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 from typing import TextIO
 
 from poolctl.errors import OutputError
@@ -21,11 +22,20 @@ def width() -> int:
     return max(60, shutil.get_terminal_size((PIPED_WIDTH, 40)).columns)
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a screen can be drawn there: a terminal that knows how to move its cursor."""
+    return stream is not None and not stream.closed and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def wants_color(stream: TextIO | None) -> bool:
-    """Whether ANSI sequences are welcome there: a terminal, and nobody says no (NO_COLOR, TERM=dumb)."""
-    if stream is None or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    return stream.isatty()
+    """Whether colours are welcome there: a terminal, and NO_COLOR does not forbid them."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def hanging(head: str, text: str) -> str:
+    """Return `head` and `text` beside it, wrapped to the width of stdout."""
+    indent = " " * len(head)
+    return textwrap.fill(text, width(), initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def write(text: str) -> None:

@@ -294,4 +294,9 @@ def _shrink(widths: list[int], columns: list[tables.Column], room: int) -> None:
 
 
 def _tail(text: str, width: int) -> str:
-    return text if cell_len(text) <= width else "…" + text[len(text) - width + 1 :]
+    """Return the end of a path that fits, from a directory on where that does not cost too much."""
+    if cell_len(text) <= width:
+        return text
+    end = text[len(text) - width + 1 :]
+    cut = end.find("/")
+    return "…" + (end[cut:] if 0 < cut < len(end) // 2 else end)

@@ -6,6 +6,8 @@ terminal, a line every few seconds where there is none, nothing where nobody wan
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from types import TracebackType
 from typing import TextIO
 
@@ -38,6 +40,9 @@ class View:
     def update(self, progress: Progress) -> None:
         """Show the newest state."""
 
+    def phase(self, name: str) -> None:
+        """Show what is being done now that the load is over."""
+
 
 def open_view(
     stream: TextIO | None, title: str, capacity: int | None, *, terminal: bool, color: bool, quiet: bool
@@ -63,11 +68,13 @@ class Lines(View):
             return
         self._phase = progress.phase
         self._next_s = progress.elapsed_s + LINE_EVERY_S
-        try:
-            self._stream.write(f"{self._title}: {line(progress)}\n")
+        self.phase(line(progress))
+
+    def phase(self, name: str) -> None:
+        """Write a line."""
+        with contextlib.suppress(OSError):  # nobody reads it any more: no reason to end the run
+            self._stream.write(f"{self._title}: {name}\n")
             self._stream.flush()
-        except OSError:  # nobody reads it any more: no reason to end the run
-            self._next_s = float("inf")
 
 
 def line(progress: Progress) -> str:
@@ -134,6 +141,11 @@ class Screen(View):
             self._past = self._past[::2]
         self._live.update(frame(self._title, self._past, self._capacity, self._console.width), refresh=True)
 
+    def phase(self, name: str) -> None:
+        """Draw the last state under another name."""
+        if self._past:
+            self.update(replace(self._past[-1], phase=name))
+
 
 LABEL, FACTS = 14, 20
 """Columns of a row's name, and of its numbers; the bars have the rest."""
@@ -144,17 +156,18 @@ def frame(title: str, past: list[Progress], capacity: int | None, width: int) ->
     now, room = past[-1], max(10, width - LABEL - FACTS - 1)
     top = max(capacity or 0, *(p.checked_out + p.idle for p in past), 1)
     waiting = [float(p.waiting) for p in past]
+    seen = max(1, min(room, round(room * now.elapsed_s / now.duration_s))) if now.duration_s else room
     limit = f" of {capacity}" if capacity is not None else ""
     peak = f", peak {max(waiting):,.0f}" if any(waiting) else ""
     lines = [
         _head(title, now, width),
         _row("checked out", f"{now.checked_out}{limit}").append_text(_bar(now, top, capacity, room)),
         _row("", f"{now.idle} idle, {now.overflow} overflow").append_text(
-            _strip([float(p.checked_out) for p in past], top, room, "green")
+            _strip([float(p.checked_out) for p in past], top, seen, "green")
         ),
-        _row("waiting", f"{now.waiting:,}{peak}").append_text(_strip(waiting, max(waiting), room, "yellow")),
+        _row("waiting", f"{now.waiting:,}{peak}").append_text(_strip(waiting, max(waiting), seen, "yellow")),
         _row("arrivals", f"{now.arrivals:,}, {format_rate(now.achieved_per_s)}").append_text(
-            _strip([p.achieved_per_s for p in past], max(p.achieved_per_s for p in past), room, "cyan")
+            _strip([p.achieved_per_s for p in past], max(p.achieved_per_s for p in past), seen, "cyan")
         ),
         _row("p95 lately", f"acquire {format_seconds(now.p95_acquire_s)}, hold {format_seconds(now.p95_hold_s)}"),
         _ends(now),
