@@ -196,6 +196,7 @@ def write_run(
     capture: dict[str, Any] | None = None,
     lose: Sequence[int] = (),
     torn: int = 0,
+    pool_class: str = "AsyncAdaptedQueuePool",
     **meta: Any,
 ) -> Run:
     """Write a whole run under `root`.
@@ -226,7 +227,7 @@ def write_run(
             run.path / f"names-{pid}.jsonl",
             pid,
             names,
-            effective,
+            {"class": pool_class, "settings": effective},
             sorted({lease.pool for lease in mine} or {1}),
             capture,
         )
@@ -238,8 +239,14 @@ def write_run(
             "started_at": "2026-05-28T20:26:40+00:00",
             "anchor": [EPOCH, WALL],
             "duration_s": length,
+            "ended_at_s": length,
             "processes": len(pids),
-            "target": {**TARGET, "settings": effective, "server": {**SERVER, **(server or {})}},
+            "target": {
+                **TARGET,
+                "pool_class": pool_class,
+                "settings": effective,
+                "server": {**SERVER, **(server or {})},
+            },
             "load": {
                 "arrivals": len(operations) or len(leases),
                 "offered_per_s": (len(operations) or len(leases)) / length if length else 0.0,
@@ -412,7 +419,7 @@ def _sample(item: Sample) -> Record:
 
 
 def _write_names(
-    path: Path, pid: int, names: Names, settings: dict[str, Any], pools: Sequence[int], capture: dict[str, Any] | None
+    path: Path, pid: int, names: Names, pool: dict[str, Any], pools: Sequence[int], capture: dict[str, Any] | None
 ) -> None:
     lines: list[dict[str, Any]] = [
         {
@@ -428,11 +435,10 @@ def _write_names(
         {
             "kind": "pool",
             "n": n,
-            "class": TARGET["pool_class"],
+            **pool,
             "dialect": TARGET["dialect"],
             "driver": TARGET["driver"],
             "url": "postgresql+asyncpg://db/shop",
-            "settings": settings,
             "engine": f"engine-{n}",
         }
         for n in pools
