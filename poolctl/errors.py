@@ -2,7 +2,7 @@
 
 Every error is a message (what was wrong, where, what was expected) and a hint (what to do next). The class
 carries the exit code of DESIGN.md section 3. No message may hold a secret: pass URLs through
-`poolctl.target.redact` first.
+`poolctl.redact` first.
 """
 
 from __future__ import annotations

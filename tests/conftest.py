@@ -1,8 +1,9 @@
-"""Shared by all tests: a real PostgreSQL."""
+"""Shared by all tests: a real PostgreSQL, and in CI no silent skipping of what needs one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -11,7 +12,7 @@ from poolctl.target.embedded import EmbeddedPostgres
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """An embedded PostgreSQL for the whole session; never stop it, never load its `postgres` database's settings."""
+    """An embedded PostgreSQL for the whole session: never stop it, never change its settings."""
     with EmbeddedPostgres() as server:
         yield server
 
@@ -20,3 +21,15 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 def postgres_url(postgres: EmbeddedPostgres) -> str:
     """Its SQLAlchemy URL (asyncpg, unix socket)."""
     return postgres.url
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With POOLCTL_NO_SKIP set (CI), a skipped test of a real server fails, unless it is one that only root can run."""
+    report = yield
+    if report.skipped and os.environ.get("POOLCTL_NO_SKIP") and item.get_closest_marker("server"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if "root" not in reason:
+            report.outcome = "failed"
+            report.longrepr = f"{reason}: skipping is not allowed here (POOLCTL_NO_SKIP)"
+    return report

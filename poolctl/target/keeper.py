@@ -68,7 +68,7 @@ def main(binaries: Path) -> int:
     made: list[Path] = []
     server: subprocess.Popen[bytes] | None = None
     try:
-        account = pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
+        account = _account() if os.geteuid() == 0 else None
         home = _make_directory(Path(tempfile.gettempdir()), account, made)
         binaries = _reachable(binaries, home, account)
         sockets = home
@@ -93,6 +93,16 @@ def main(binaries: Path) -> int:
         for directory in made:
             shutil.rmtree(directory, ignore_errors=True)
     return 0
+
+
+def _account() -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(UNPRIVILEGED)
+    except KeyError:
+        raise RefusedError(
+            f"PostgreSQL does not run as root, and there is no user {UNPRIVILEGED!r}",
+            "run poolctl as a normal user, or name a database with --url",
+        ) from None
 
 
 def _make_directory(parent: Path, account: pwd.struct_passwd | None, made: list[Path]) -> Path:

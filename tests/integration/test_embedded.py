@@ -253,6 +253,12 @@ def test_binaries_that_the_server_cannot_enter_are_copied() -> None:
 
 
 @AS_ROOT
+def test_a_system_without_a_user_to_run_as_is_one_clear_line() -> None:
+    answer = keeper_answers("keeper.UNPRIVILEGED = 'no-such-user'")
+    assert "no user 'no-such-user'" in answer["error"]
+
+
+@AS_ROOT
 def test_it_works_for_a_normal_user_too() -> None:
     with tempfile.TemporaryDirectory() as place:
         shutil.chown(place, NOBODY, NOBODY)
