@@ -211,9 +211,17 @@ def _of_process(leases: pd.DataFrame, mark: Ints, marks: Marks, process: int, cl
         _warm(rows),
         wait,
         end == "timed_out",
-        client if closed else None,
+        client if closed and _one_at_a_time(client, at, ended) else None,
         ended,
     )
+
+
+def _one_at_a_time(client: Ints, at: Floats, ended: Floats) -> bool:
+    """Whether each client's requests follow one another: else the numbers do not say who asked."""
+    order = np.lexsort((at, client))
+    same = client[order][1:] == client[order][:-1]
+    overlaps = at[order][1:] < ended[order][:-1] - 1e-6
+    return float(np.mean(overlaps & same)) < 0.05 if len(same) else True
 
 
 def _warm(rows: pd.DataFrame) -> int:

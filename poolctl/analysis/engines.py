@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from poolctl.analysis.database_lean import replay_lean
 from poolctl.analysis.database_model import DatabaseReplay, split
 from poolctl.analysis.demand import Demand, Recorded, cut
 from poolctl.analysis.pool_events import EventReplay
@@ -48,6 +49,10 @@ class Structural:
         work, mark, pool_of = merged(demands, self.structure.connect_work_s)
         programs, database = self.structure.scaled(self.slower)
         warm = [demand.warm for demand in demands]
+        plain = rules.max_overflow == 0 and rules.pool_size > 0 and rules.pool_recycle_s < 0 and rules.wake_s == 0
+        if plain and work.next_request is None:
+            outcome, peaks = replay_lean(work, rules, programs, mark, database, warm, pool_of)
+            return split(outcome, pool_of, peaks)
         replay = DatabaseReplay(work, rules, programs, mark, database, warm, pool_of.tolist())
         outcome = replay.run()
         return split(outcome, pool_of, [pool.peak for pool in replay.pools])
@@ -87,7 +92,7 @@ def choose(
     structural = Structural(structure)
     busiest = _densest(recorded.demands)
     if holds_depend_on_concurrency(structural, busiest, rules, Rules(0, -1, rules.pool_timeout_s)):
-        return structural, structure, 15.0
+        return structural, structure, 10.0
     return constant, structure, 1.0
 
 

@@ -21,6 +21,9 @@ from poolctl.analysis.pool_rules import Floats, Ints
 EXPECTED = 30
 """Passings that chance must predict before their absence means a lock."""
 RARE = 0.1
+SEEN_S = 0.001
+"""Shorter times with the lock are not counted: an event loop that ends one statement and starts the next in one go
+cannot show anybody else's end in between."""
 PLACES = 6
 """Statements of a transaction that are tried as the one that takes the lock."""
 
@@ -67,9 +70,11 @@ def _test(
 
     Expected from how many of the site were holding then: a pool of one lets nobody pass either, and proves nothing.
     """
+    ends = np.sort(taken)
+    seen = last_start - taken >= SEEN_S
+    taken, last_start = taken[seen], last_start[seen]
     if len(taken) < EXPECTED:
         return None
-    ends = np.sort(taken)
     after, before = np.searchsorted(ends, last_start, side="left"), np.searchsorted(ends, taken, side="right")
     observed = int(np.maximum(after - before, 0).sum())
     holds = of_site & np.isfinite(acquired) & np.isfinite(ended)

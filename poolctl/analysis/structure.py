@@ -21,6 +21,8 @@ from poolctl.analysis.pool_rules import Floats, Ints
 
 TOTALS_FROM = 200_000
 """With more leases than this a program keeps only its totals: application time, all its SQL, application time."""
+FRESH = 10
+"""First statements on new connections that must be seen before a cold start is priced."""
 SATURATED = 200
 """Completions that must be seen at twice the cores before cores are estimated."""
 
@@ -83,6 +85,7 @@ def fit(recorded: Recorded, statements: pd.DataFrame, cores: float | None = None
     clock, peak = virtual_time(starts, ends, chosen)
     work = clock(pieces.end_s) - clock(started)
     connects = clock(connect_end) - clock(connect_start)
+    cold = _cold(pieces, work, recorded.rows, site)
     programs = _programs(pieces, work, acquired, ended, site, stations)
     known = "told" if cores else "estimated" if estimated else "unknown"
     spent = float((pieces.end_s - started).sum())
@@ -90,7 +93,7 @@ def fit(recorded: Recorded, statements: pd.DataFrame, cores: float | None = None
     application = float(programs.steps.sum()) - total
     return Structure(
         programs,
-        Database(chosen, len(stations), recorded.demands[0].marks.close_s),
+        Database(chosen, len(stations), recorded.demands[0].marks.close_s, cold),
         connects if len(connects) else recorded.demands[0].marks.connect_s,
         total / max(total + application, 1e-12),
         known,
@@ -204,6 +207,23 @@ def estimate_cores(starts: Floats, ends: Floats) -> float | None:
             break
         cores = found
     return cores
+
+
+def _cold(pieces: Pieces, work: Floats, rows: pd.DataFrame, site: Ints) -> float:
+    """Return what a first statement costs more on a new connection, and take it out of `work`; 0 where few are seen."""
+    if "fresh" not in rows:
+        return 0.0
+    fresh = rows["fresh"].to_numpy(dtype=np.bool_)[pieces.mark]
+    first = pieces.place == 0
+    extra: list[float] = []
+    for one in np.unique(site[pieces.mark[first & fresh]]):
+        here = first & (site[pieces.mark] == one)
+        usual = work[here & ~fresh]
+        if len(usual) >= FRESH:
+            extra += (work[here & fresh] - np.median(usual)).tolist()
+    cold = max(float(np.median(extra)), 0.0) if len(extra) >= FRESH else 0.0
+    work[first & fresh] = np.maximum(work[first & fresh] - cold, 0)
+    return cold
 
 
 def _programs(
