@@ -1,0 +1,251 @@
+"""Log formats: who wrote a line, and when, in whatever format the application logs.
+
+In: lines that say something of a pool. Out: `Entry`: the message with its instant, process, thread or task and pool.
+`Layout` is learned from a sample of lines: which of the times, which of the numbers. Knows no life cycle.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from poolctl.target import log_fields
+from poolctl.target.log_fields import Fields
+from poolctl.target.log_messages import Message, What, find_message
+from poolctl.target.log_times import Clock, all_times, without_times
+
+SAMPLE = 512
+"""Lines from which the layout is learned."""
+
+LARGEST_PID = 4_194_304
+"""Linux's PID_MAX_LIMIT; a thread's number is an address, and larger."""
+MOST_PROCESSES = 4096
+
+_INTS = re.compile(r"(?<![\w.-])\d+(?![\w.])")
+_PID = re.compile(r"(?:\b(?:pid|process|process_?id|proc)\s*[=:#]\s*\"?'?|\w\[)(\d+)", re.IGNORECASE)
+_TID = re.compile(r"\b(?:tid|thread|thread_?id|ident)\s*[=:#]\s*\"?'?(\d+)", re.IGNORECASE)
+_TASK = re.compile(r"\btask(?:_?name)?\s*[=:]\s*\"?'?([^\s\"',;\])}]+)|\b(Task-\d+)\b", re.IGNORECASE)
+_PROCESS_NAME = re.compile(r"\b((?:Spawn|Fork|ForkServer)?(?:Process|PoolWorker)-\d+(?::\d+)*)\b")
+_THREAD_NAME = re.compile(r"\b(MainThread|Thread-\d+|ThreadPoolExecutor-\d+_\d+|Dummy-\d+|asyncio_\d+)\b")
+_SOURCE = re.compile(r"^(?:\[pod/([^\]]+)\] |([\w][\w.-]*?-\d+|[\w.-]+\.\d+\.\w+)\s+\| )")
+_LOGGER = re.compile(r"\b(sqlalchemy\.pool|psycopg\.pool)(?:\.impl)?(?:\.([A-Za-z_]\w*))?(?:\.([^\s\]\"',;:|)}]+))?")
+_SAME_LINE = {What.HARD_CLOSING: What.CLOSING}
+"""Kinds of message that one line of SQLAlchemy's source logs."""
+APPLICATIONS = (What.LIMIT, What.TIMEOUT)
+"""What an application says, or its traceback, by whatever logger."""
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Said(NamedTuple):
+    """A line that says something of a pool, taken apart as far as that needs no layout."""
+
+    text: str
+    message: Message
+    outside: str
+    """What stands around the message."""
+    fields: Fields | None
+
+
+class Entry(NamedTuple):
+    """One thing that a pool said."""
+
+    message: Message
+    text: str
+    at: int | None
+    """Nanoseconds since 1970; None: the line has no time."""
+    process: tuple[str, int | str]
+    """Where the line came from (container, pod), and the process's number, or name; "" and 0 where it is not told."""
+    thread: int | str
+    """0: not told."""
+    task: str
+    pool_class: str
+    """"?": not told."""
+    pool_name: str
+    """The pool's logging name."""
+    trace: int
+    context: str
+
+
+def take_apart(text: str) -> Said | None:
+    """Return what a line says of a pool, or None; containers' envelopes and colours are taken off."""
+    if "\x1b" in text:
+        text = _ANSI.sub("", text)
+    found = log_fields.object_of(text) if "{" in text else None
+    if found is not None:
+        before, fields = found
+        inner = log_fields.field(fields, "message")
+        said = find_message(str(inner)) if inner is not None else None
+        if said is not None:
+            inner = str(inner)
+            return Said(inner, said, f"{before} {inner[: said.start]} \0 {inner[said.end :]}", fields)
+    message = find_message(text)
+    if message is None:
+        return None
+    return Said(text, message, f"{text[: message.start]}\0{text[message.end :]}", None)
+
+
+@dataclass
+class Layout:
+    """How this log's lines are written, learned from a sample."""
+
+    now: datetime
+    clock: Clock = field(init=False)
+    json_time: bool = False
+    names_loggers: bool = False
+    """Lines say which logger wrote them, so that another library's "Closing connection" is known as such."""
+    pid_keyed: bool = False
+    pid_at: int = -1
+    """Which of a line's bare numbers is the process's; -1: none."""
+    thread_at: int = -1
+    process_named: bool = False
+    several_times: bool = False
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(self.now)
+
+    @property
+    def names_processes(self) -> bool:
+        """The lines say which process wrote them."""
+        return self.pid_keyed or self.pid_at >= 0 or self.process_named
+
+    def learn(self, sample: Sequence[Said]) -> None:
+        """Learn the layout from lines that pools wrote."""
+        self.names_loggers = any(_logger(said) for said in sample)
+        texts = [said for said in sample if said.fields is None or _time(said) is None]
+        self.clock.learn(said.outside for said in texts)
+        self.several_times = any(len(all_times(said.outside)) > 1 for said in sample)
+        plain = [(said, without_times(said.outside)) for said in sample]
+        keyed = sum(bool(_PID.search(text)) for _, text in plain)
+        self.pid_keyed = keyed > len(plain) / 2
+        self._learn_numbers(plain)
+        if not self.pid_keyed and self.pid_at < 0:
+            self.process_named = any(_PROCESS_NAME.search(text) for _, text in plain)
+        for said in sample:
+            if said.fields is not None and log_fields.field(said.fields, "process") is not None:
+                self.process_named = True
+
+    def _learn_numbers(self, plain: Sequence[tuple[Said, str]]) -> None:
+        """Find the columns of bare numbers that are a process's or a thread's.
+
+        A line number is one, too: no two kinds of message share one.
+        """
+        columns: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+        rows = 0
+        for said, text in plain:
+            if said.fields is None:
+                rows += 1
+                for place, number in enumerate(_INTS.findall(text)):
+                    columns[place][_SAME_LINE.get(said.message.what, said.message.what)].add(int(number))
+        for place, kinds in sorted(columns.items()):
+            numbers = set().union(*kinds.values())
+            line_number = 1 < len(numbers) == sum(len(seen) for seen in kinds.values()) and len(kinds) > 1
+            if line_number or len(numbers) > MOST_PROCESSES:
+                continue
+            if min(numbers) > LARGEST_PID:
+                self.thread_at = place if self.thread_at < 0 else self.thread_at
+            elif self.pid_at < 0 and not self.pid_keyed and min(numbers) > 0 and len(numbers) <= max(1, rows // 4):
+                self.pid_at = place
+
+    def read(self, said: Said) -> Entry | None:
+        """Return what a line says; None: another library wrote it."""
+        outside, fields = said.outside, said.fields
+        named = _logger(said)
+        if self.names_loggers and named is None and said.message.what not in APPLICATIONS:
+            return None
+        at = None if fields is None else _value(self.clock, fields)
+        if at is None:
+            read = self.clock.read(outside)
+            if read is not None:
+                at, start, end = read
+                outside = without_times(outside) if self.several_times else f"{outside[:start]} {outside[end:]}"
+        source = _SOURCE.search(outside)
+        pid: int | str = 0
+        thread: int | str = 0
+        task = ""
+        if fields is not None:
+            pid, thread, task = _of_fields(fields)
+        if self.pid_keyed and not pid:
+            match = _PID.search(outside)
+            pid = int(match[1]) if match else 0
+        if self.pid_at >= 0 or self.thread_at >= 0:
+            numbers = _INTS.findall(outside)
+            if not pid and 0 <= self.pid_at < len(numbers):
+                pid = int(numbers[self.pid_at])
+            if not thread and 0 <= self.thread_at < len(numbers):
+                thread = int(numbers[self.thread_at])
+        if self.process_named and not pid:
+            match = _PROCESS_NAME.search(outside)
+            pid = match[1] if match else 0
+        if not thread:
+            match = _TID.search(outside) or _THREAD_NAME.search(outside)
+            thread = (int(match[1]) if match[1].isdigit() else match[1]) if match else 0
+        if not task and "ask" in outside:
+            match = _TASK.search(outside)
+            task = (match[1] or match[2]) if match else ""
+        return Entry(
+            said.message,
+            said.text,
+            at,
+            ((source[1] or source[2]) if source else "", pid),
+            thread,
+            "" if task in ("None", "-", "null") else task,
+            (named[2] if named and named[2] else "psycopg_pool" if named and named[1] == "psycopg.pool" else "?"),
+            (named[3] or "") if named else "",
+            _trace(fields),
+            str(log_fields.field(fields, "context") or "") if fields else "",
+        )
+
+
+def number_of(name: int | str) -> int:
+    """Return a thread's or task's number for the trace; other names get one that the same name always gets."""
+    if isinstance(name, int):
+        return name & 0xFFFF_FFFF_FFFF_FFFF
+    prefix, _, digits = name.partition("-")
+    if prefix == "Task" and digits.isdigit():
+        return (1 << 62) + int(digits)
+    return (1 << 61) + zlib.crc32(name.encode())
+
+
+def _logger(said: Said) -> re.Match[str] | None:
+    if said.fields is not None:
+        name = log_fields.field(said.fields, "logger")
+        if name is not None:
+            return _LOGGER.match(str(name))
+    match = _LOGGER.search(said.outside)
+    # Behind a reason all the rest of the line counts as the exception's text, a logger's name at its end included.
+    return match or _LOGGER.search(said.text, said.message.start)
+
+
+def _time(said: Said) -> int | None:
+    return None if said.fields is None else Clock(datetime.now(UTC)).value(log_fields.field(said.fields, "time"))
+
+
+def _value(clock: Clock, fields: Fields) -> int | None:
+    return clock.value(log_fields.field(fields, "time"))
+
+
+def _of_fields(fields: Fields) -> tuple[int | str, int | str, str]:
+    pid, thread = (log_fields.field(fields, role) or 0 for role in ("process", "thread"))
+    task = log_fields.field(fields, "task")
+    return _whole(pid), _whole(thread), "" if task is None else str(task)
+
+
+def _whole(value: object) -> int | str:
+    if isinstance(value, int):
+        return int(value)
+    text = str(value)
+    return int(text) if text.isdigit() else text
+
+
+def _trace(fields: Fields | None) -> int:
+    """Return the trace id of a JSON line; 0: none."""
+    value = log_fields.field(fields, "trace") if fields else None
+    if value is None:
+        return 0
+    text = str(value).replace("-", "").removeprefix("0x")
+    return int(text, 16) if re.fullmatch(r"[0-9a-fA-F]{16,32}", text) else 0

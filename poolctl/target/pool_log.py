@@ -1,0 +1,310 @@
+"""Pool log: a run from the DEBUG log of a pool, without touching the application.
+
+In: a log of any size (`sqlalchemy.pool`, `psycopg.pool`) and an empty run directory. Out: the run's records, names and
+run.json, as capture would have left them, and a `LogSummary`. What a log cannot tell is told as such (`blind`). One pass, in
+constant memory. Knows nothing of what the leases mean.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from poolctl.clock import NS
+from poolctl.errors import InputError
+from poolctl.target.log_blind import WHAT_TO_SWITCH_ON, Facts, blind_lines
+from poolctl.target.log_fields import field, object_of
+from poolctl.target.log_formats import APPLICATIONS, SAMPLE, Entry, Layout, Said, take_apart
+from poolctl.target.log_leases import Ledger
+from poolctl.target.log_lifecycle import Lifecycle
+from poolctl.target.log_lines import read_chunks
+from poolctl.target.log_messages import CLUES, What
+from poolctl.target.log_psycopg import POOL_CLASS, PsycopgLifecycle
+from poolctl.target.log_records import LogPool, LogProcess, Records
+from poolctl.trace.run import Run
+
+STRETCH = 31 * 86_400 * NS
+"""A time that is further from those of the pools' lines is none."""
+LOOK_BACK = 400
+"""Lines before a traceback's last one in which its record's first line is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSummary:
+    """What was read from a log."""
+
+    source: str
+    """The file's name, or "standard input"."""
+    lines: int
+    pool_lines: int
+    """Lines in which a pool says something."""
+    malformed: int
+    """Lines of a pool without a time, or about a connection that they do not name."""
+    duplicates: int
+    """Lines that a second handler wrote again."""
+    leases: int
+    ends: dict[str, int]
+    """How many leases met each end."""
+    orphans: int
+    """Ends of leases that began before the log did."""
+    unclear: int
+    """Leases whose return is missing in the log, though their connection was taken again."""
+    processes: int
+    pools: list[LogPool]
+    started_at: datetime
+    duration_s: float
+    resolution_s: float
+    """The step of the log's times, in seconds."""
+    interrupted: bool
+    """Reading was stopped by hand; what was read until then is in the run."""
+    blind: list[str]
+    """What this log cannot tell, one sentence each."""
+
+
+def read_log(source: Path | BinaryIO, run: Run) -> LogSummary:
+    """Read a pool's log into `run`. Path("-") is the standard input, which may be interrupted.
+
+    Raises InputError when the log cannot be read, says nothing of a pool, or has no times; OutputError when the run
+    cannot be written.
+    """
+    reader = _Reader(source, run)
+    try:
+        reader.read()
+    except KeyboardInterrupt:
+        reader.interrupted = True
+    return reader.finish()
+
+
+class _Reader:
+    """How far a log was read, and what was found."""
+
+    def __init__(self, source: Path | BinaryIO, run: Run) -> None:
+        path = source if isinstance(source, Path) and str(source) != "-" else None
+        ended = path.stat().st_mtime if path is not None and path.is_file() else time.time()
+        self.source, self.run = source, run
+        self.name = path.name if path is not None else "the standard input"
+        self.layout = Layout(datetime.fromtimestamp(ended, UTC))
+        self.records = Records(run)
+        self.ledger = Ledger(self.records)
+        self.lifecycle, self.psycopg = Lifecycle(self.ledger), PsycopgLifecycle(self.ledger)
+        self.seen: Counter[What] = Counter()
+        self.lines = self.untimed = self.backwards = 0
+        self.interrupted = self.learned = self.timed = self.identified = False
+        self.first = self.last = 0
+        """Instants of the first and the last line, in nanoseconds since 1970."""
+        self._sample: list[tuple[Said, list[bytes]]] = []
+        self._head: list[bytes] = []
+        self._tail: list[bytes] = []
+
+    def read(self) -> None:
+        """Read all lines."""
+        clue, *others = CLUES
+        for lines in read_chunks(self.source):
+            self._head = self._head or lines[:LOOK_BACK]
+            for place, line in enumerate(lines):
+                if clue in line or any(other in line for other in others):
+                    said = take_apart(line.decode("utf-8", "replace").rstrip("\r"))
+                    if said is not None:
+                        above = said.message.what in APPLICATIONS
+                        self._take([*self._tail, *lines[max(0, place - LOOK_BACK) : place]] if above else [], said)
+            self.lines += len(lines)
+            self._tail = lines[-LOOK_BACK:] if len(lines) >= LOOK_BACK else [*self._tail, *lines][-LOOK_BACK:]
+
+    def finish(self) -> LogSummary:
+        """Close everything and write what the run is."""
+        if not self.learned:
+            self._learn()
+        self._refuse_useless()
+        self._look_at_edges()
+        self.lifecycle.finish()
+        self.psycopg.finish()
+        blind = blind_lines(self._facts())
+        self.records.finish(self.name, blind)
+        summary = self._summary(blind)
+        self.run.write_meta(_meta(summary, self.records))
+        return summary
+
+    def _take(self, above: list[bytes], said: Said) -> None:
+        if self.learned:
+            self._hear(said, above)
+            return
+        self._sample.append((said, above))
+        if len(self._sample) >= SAMPLE:
+            self._learn()
+
+    def _learn(self) -> None:
+        self.learned = True
+        self.layout.learn([said for said, _ in self._sample if said.message.what not in APPLICATIONS])
+        for said, above in self._sample:
+            self._hear(said, above)
+        self._sample.clear()
+
+    def _hear(self, said: Said, above: list[bytes]) -> None:
+        if above and said.fields is None and (found := self._in_its_record(said, above)) is not said:
+            if found is None:
+                return
+            said = found
+        entry = self.layout.read(said)
+        if entry is None:
+            return
+        self.seen[entry.message.what] += 1
+        at = entry.at
+        if entry.message.what is What.NAMELESS:
+            return
+        if at is None:  # as if written with the line before it
+            self.untimed += 1
+            at = self.last = self.last if self.timed else self.last + NS
+        elif not self.timed:
+            self.timed, self.first = True, at
+            self.records.anchor = (at, at)
+        elif at < self.last - NS:
+            self.backwards += 1
+        self.last = max(self.last, at)
+        process = self._process(entry)
+        self.identified = self.identified or bool(entry.task or entry.thread)
+        self.lifecycle.hear(entry, process, at)
+        self.psycopg.hear(entry, process, at)
+
+    def _process(self, entry: Entry) -> LogProcess:
+        """Return whose line it is; an exception that names no process is the only one's."""
+        known = self.records.processes
+        if entry.message.what in APPLICATIONS and entry.process not in known and len(known) == 1:
+            return next(iter(known.values()))
+        return self.records.process(entry.process)
+
+    def _in_its_record(self, said: Said, above: list[bytes]) -> Said | None:
+        """Return an exception's line with its record's first line, which has the time; None: it was there already."""
+        if self.layout.clock.read(said.outside) is not None:
+            return said
+        for line in reversed(above[-LOOK_BACK:]):
+            text = line.decode("utf-8", "replace")
+            if self.layout.clock.read(text) is not None:
+                return said._replace(outside=f"{text}\0")
+            if text.strip() == said.text.strip():
+                return None
+        return said
+
+    def _refuse_useless(self) -> None:
+        """Say in one line why nothing can be made of a log, and what to switch on."""
+        taken = self.seen[What.CHECKED_OUT] + self.seen[What.RETURNING] + self.seen[What.GIVEN]
+        told = f"{self.name} ({self.lines:,} lines)"
+        if taken and self.timed:
+            return
+        if taken:
+            self.lifecycle.finish()
+            self.psycopg.finish()
+            ends = ", ".join(f"{count:,} {end}" for end, count in sorted(self.ledger.ends.items()))
+            message = f"{told} has no times, so nothing can be measured; its lines make {ends}"
+        elif self.seen[What.NAMELESS]:
+            count = self.seen[What.NAMELESS]
+            message = f"the {count:,} lines of a pool in {told} do not name their connection: nothing can be followed"
+        elif self.seen:
+            message = (
+                f"{told} says something of a pool, but not when a connection was taken: its logger is not at DEBUG"
+            )
+        else:
+            message = f"{told} says nothing of a connection pool"
+        raise InputError(message, WHAT_TO_SWITCH_ON)
+
+    def _look_at_edges(self) -> None:
+        """The log began before the first line of a pool, and ended after the last one."""
+        first, last = self.first, self.last
+        for line in self._head:
+            at = self._instant(line)
+            if at is not None and first - STRETCH <= at <= first:
+                self.first = at
+                break
+        for line in reversed(self._tail):
+            at = self._instant(line)
+            if at is not None and last <= at <= last + STRETCH:
+                self.last = at
+                break
+        self.records.anchor = (self.first, self.first - self._ahead())
+
+    def _instant(self, line: bytes) -> int | None:
+        text = line.decode("utf-8", "replace")
+        found = object_of(text) if "{" in text else None
+        at = None if found is None else self.layout.clock.value(field(found[1], "time"))
+        read = self.layout.clock.read(text) if at is None else None
+        return read[0] if read is not None else at
+
+    def _ahead(self) -> int:
+        """Nanoseconds that the log's times are ahead of UTC: as this machine's are, where the log does not say."""
+        if self.layout.clock.zoned:
+            return 0
+        offset = datetime.fromtimestamp(self.first / NS, UTC).replace(tzinfo=None).astimezone().utcoffset()
+        return round(offset.total_seconds()) * NS if offset is not None else 0
+
+    def _facts(self) -> Facts:
+        pools = [pool for process in self.records.processes.values() for pool in process.pools.values()]
+        mine = [pool for pool in pools if pool.pool_class != POOL_CLASS]
+        return Facts(
+            resolution_s=self.layout.clock.resolution_s,
+            zoned=self.layout.clock.zoned,
+            sqlalchemy=bool(mine),
+            psycopg=len(mine) < len(pools),
+            names_processes=self.layout.names_processes,
+            names_tasks=self.identified,
+            pools_alike=any(not pool.name for pool in mine),
+            shared=any(pool.shared for pool in mine),
+            timeouts=self.seen[What.LIMIT],
+            orphans=self.ledger.orphans,
+            unclear=self.ledger.unclear,
+            untimed=self.untimed,
+            nameless=self.seen[What.NAMELESS],
+            duplicates=self.lifecycle.duplicates,
+            backwards=self.backwards,
+            in_order=self.psycopg.in_order,
+            interrupted=self.interrupted,
+        )
+
+    def _summary(self, blind: list[str]) -> LogSummary:
+        processes = self.records.processes.values()
+        return LogSummary(
+            source=self.name,
+            lines=self.lines,
+            pool_lines=self.seen.total(),
+            malformed=self.untimed + self.seen[What.NAMELESS],
+            duplicates=self.lifecycle.duplicates,
+            leases=sum(self.ledger.ends.values()),
+            ends=dict(self.ledger.ends),
+            orphans=self.ledger.orphans,
+            unclear=self.ledger.unclear,
+            processes=len(processes),
+            pools=[pool for process in processes for pool in process.pools.values()],
+            started_at=datetime.fromtimestamp(self.records.anchor[1] / NS, UTC),
+            duration_s=(self.last - self.first) / NS,
+            resolution_s=self.layout.clock.resolution_s,
+            interrupted=self.interrupted,
+            blind=blind,
+        )
+
+
+def _meta(summary: LogSummary, records: Records) -> dict[str, Any]:
+    """Return run.json; the target is the pool that was taken from most."""
+    busiest = max(records.processes.values(), key=lambda process: process.leases)
+    pool = max(busiest.pools.values(), key=lambda pool: pool.taken)
+    return {
+        "command": "diagnose",
+        "scenario": None,
+        "seed": None,
+        "source": {"kind": "log", "name": summary.source, "resolution_s": summary.resolution_s},
+        "started_at": summary.started_at.isoformat(),
+        "duration_s": summary.duration_s,
+        "ended_at_s": summary.duration_s,
+        "processes": summary.processes,
+        "anchor": list(records.anchor),
+        "end": "interrupted" if summary.interrupted else "completed",
+        "target": {
+            "dialect": pool.dialect,
+            "driver": pool.driver,
+            "pool_class": pool.pool_class,
+            "settings": pool.entry()["settings"],
+            "server": {},
+        },
+        "objectives": [],
+    }
