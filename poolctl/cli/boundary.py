@@ -11,6 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -40,8 +41,20 @@ def _attempt(call: Callable[[], Any]) -> int:
         streams.refused(error)
         return int(Exit.DONE)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug becomes a file and one line
-        return _misuse(error) if isinstance(error, _misuses()) else _bug(error)
+        if isinstance(error, _misuses()):
+            return _misuse(error)
+        return fail(GONE) if _is_gone() else _bug(error)
     return int(result) if isinstance(result, int) else int(Exit.DONE)
+
+
+GONE = PoolctlError("the current directory does not exist any more", "change to one that does")
+
+
+def _is_gone() -> bool:
+    try:
+        return not Path.cwd().is_dir()
+    except OSError:
+        return True
 
 
 def _misuses() -> tuple[type[BaseException], ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 from poolctl.config import Settings
-from poolctl.errors import InputError
+from poolctl.errors import InputError, OutputError
+from poolctl.report import render
 from poolctl.trace.report import SCHEMA, Report
 from poolctl.trace.run import Run
 
@@ -28,3 +30,16 @@ def judged(run: Run, settings: Settings) -> Report:
     from poolctl.analysis.summary import analyse
 
     return analyse(run, settings)
+
+
+def first_judged(run: Run, settings: Settings) -> Report:
+    """Analyse a run that has no report yet (it was cut off), and keep the report where the run may be written."""
+    report = judged(run, settings)
+    with contextlib.suppress(OutputError):
+        keep(run, report)
+    return report
+
+
+def keep(run: Run, report: Report) -> None:
+    """Write the report into the run. Raises OutputError."""
+    run.write_text("report.json", render(report, "json"))

@@ -14,13 +14,12 @@ from pathlib import Path
 from poolctl.analysis.objectives import parse
 from poolctl.cli import streams
 from poolctl.cli.output import Output
-from poolctl.cli.recorded import judged
+from poolctl.cli.recorded import judged, keep
 from poolctl.config import Settings
 from poolctl.errors import Exit, PoolctlError
 from poolctl.load.find import find
 from poolctl.load.plan import LoadPlan
 from poolctl.load.session import COMPLETED, INTERRUPTED, rehearse
-from poolctl.report import render
 from poolctl.report.live import open_view
 from poolctl.report.sentences import size
 from poolctl.target.spec import OVERRIDES, TargetSpec
@@ -79,7 +78,7 @@ def _run_one(plan: LoadPlan, settings: Settings, *, verify: bool, quiet: bool) -
     run, report = _record(plan, settings, plan.found.name, quiet=quiet)
     if verify and report.exit_code not in END_ALL:
         report = _verify(plan, settings, report, quiet=quiet)
-        _keep(run, report)
+        keep(run, report)
     return report
 
 
@@ -115,7 +114,7 @@ def _record(plan: LoadPlan, settings: Settings, title: str, *, quiet: bool) -> t
         run = rehearse(plan, view.update)
         view.phase("analysing")
         report = judged(run, settings)
-        _keep(run, report)
+        keep(run, report)
     _say_how_it_ended(run)
     return run, report
 
@@ -124,16 +123,12 @@ def _say_how_it_ended(run: Run) -> None:
     """Say on stderr when it was not the planned end: the report tells what was recorded until then."""
     meta = run.read_meta()
     end, detail = meta.get("end"), meta.get("end_detail")
-    if end == INTERRUPTED and not detail:
+    if end == INTERRUPTED and detail in ("", "by a signal"):
         streams.say("interrupted")
     elif end != COMPLETED:
         streams.say(f"error: the run ended early, {end}" + (f": {detail}" if detail else ""))
     if end != COMPLETED:
         streams.say(f"hint: what was recorded until then is kept; `poolctl report {run.id}` shows it again")
-
-
-def _keep(run: Run, report: Report) -> None:
-    run.write_text("report.json", render(report, "json"))
 
 
 def _capacity(plan: LoadPlan) -> int | None:

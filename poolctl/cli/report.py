@@ -37,15 +37,15 @@ def report(
 
     from poolctl import config
     from poolctl.cli.output import Output
-    from poolctl.cli.recorded import judged, recorded
+    from poolctl.cli.recorded import first_judged, judged, recorded
     from poolctl.trace.run import Run
 
     gate = {"slo": slo, "fail_on": fail_on, "inconclusive": inconclusive}
     settings = config.load({**gate, "format": format, "report": report, "runs_dir": runs_dir})
     output = Output.plan(settings.format, settings.report, force=force)
     found = Run.open(run, Path(settings.runs_dir))
-    shown = None if analyse or any(gate.values()) else recorded(found)
-    if shown is None:
-        shown = judged(found, settings)
+    shown = (
+        judged(found, settings) if analyse or any(gate.values()) else recorded(found) or first_judged(found, settings)
+    )
     output.deliver([shown])
     return shown.exit_code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from poolctl.report import sentences, tables
 from poolctl.report.style import Style
 from poolctl.trace.report import Finding, Report
@@ -43,7 +45,7 @@ def _sizing(report: Report) -> list[str]:
     about = f"For {_escape(sizing.objective)}, confidence {sizing.confidence}: {_escape(sizing.reason)}"
     block = sentences.paste(report)
     lines = _section("Recommendation", about, "\n".join(["```python", *block, "```"]) if block else "")
-    lines += _items(sizing.notes)
+    lines += _items([_escape(note) for note in sizing.notes])
     if sizing.predictions:
         about = f"{sentences.model(report).capitalize()}."
         lines += _section("At other sizes", about, _table(tables.predictions(report)))
@@ -91,7 +93,9 @@ def _table(table: tables.Table) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+_MARKS = re.compile(r"[\\*`]|(?<!\w)_|_(?!\w)|<(?=[a-zA-Z/!?])")
+"""What Markdown would take for markup. An underscore inside a word is none."""
+
+
 def _escape(text: str) -> str:
-    for mark in ("\\", "*", "_", "<", "`"):
-        text = text.replace(mark, f"\\{mark}")
-    return text.replace("\n", " ")
+    return _MARKS.sub(r"\\\g<0>", text).replace("\n", " ")

@@ -159,10 +159,11 @@ def backtest_sentence(report: Report) -> str:
     backtest = report.sizing.backtest if report.sizing else None
     if backtest is None:
         return ""
-    factor = f" (off by a factor of {math.exp(backtest.error):.2f})" if backtest.error is not None else ""
+    factor = math.exp(backtest.error) if backtest.error is not None else 1.0
+    off = f" (its p95 wait is off by a factor of {factor:.2f})" if factor >= 1.005 else ""
     if backtest.ok:
-        return f"the model reproduces the run it was fed{factor}"
-    return f"the model does NOT reproduce the run it was fed{factor}: take its predictions as a direction only"
+        return f"the model reproduces the run it was fed{off}"
+    return f"the model does NOT reproduce the run it was fed{off}: take its predictions as a direction only"
 
 
 def verified_sentence(report: Report) -> str:
@@ -227,7 +228,9 @@ def capture(report: Report) -> list[str]:
     overhead = f", {format_share(c.overhead)} of the times measured is capture's own" if c.overhead is not None else ""
     lost = f"{c.dropped:,} dropped" if c.dropped else "none dropped"
     failed = f", {c.errors:,} errors inside capture" if c.errors else ""
-    return [f"{c.events:,} events, {lost}{failed}{overhead}", *(f"cannot tell: {line}" for line in c.blind)]
+    said = {line for finding in report.findings for line in finding.evidence}
+    blind = [f"cannot tell: {line}" for line in c.blind if line not in said]
+    return [f"{c.events:,} events, {lost}{failed}{overhead}", *blind]
 
 
 def near(text: str) -> str:

@@ -119,7 +119,7 @@ def _holder(row: SiteRow) -> list[str]:
     hold = row.hold_time_s
     return [
         row.context or DASH,
-        near(row.site),
+        near(row.site).removesuffix(f" {row.context}"),
         f"{row.leases:,}",
         format_seconds(hold.p50),
         format_seconds(hold.p95),
