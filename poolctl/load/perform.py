@@ -3,8 +3,9 @@
 In: a work item, its intended start, who does it. Out: one OPERATION record, one entry for locust's statistics, and for
 the caller what went wrong. Runs on the loop that owns the pool. Knows nothing of when work comes.
 
-This is the load's hot path. A plain function runs whole (checkout, function, commit, return) in one greenlet, where
-AsyncConnection would start one for each step; the pool sees the same calls in the same order.
+This is the load's hot path. A transaction runs whole (checkout, function, commit, return) in one greenlet, where an
+AsyncConnection would start one for each step; the pool sees the same calls in the same order. An `async def` is awaited
+by the task from inside that greenlet.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from poolctl.capture.recorder import Recorder
 from poolctl.capture.scope import scope
@@ -67,6 +67,8 @@ class Performer:
             self.results.append((name, (ended_at - intended_at) / 1e6, error))
             if self._recorder is not None:
                 self._recorder.operation(intended_at, started_at, ended_at, name, work.item, client, flags, error)
+        if error is not None:
+            error.__traceback__ = None  # it holds this frame, which holds the error: a cycle for each timeout
         return error
 
     def skip(self, work: Work, intended_at: int, client: int = 0) -> None:
@@ -74,13 +76,6 @@ class Performer:
         if self._recorder is not None:
             now = monotonic_ns()
             self._recorder.operation(intended_at, 0, now, work.transaction.name, work.item, client, int(Flag.SKIPPED))
-
-
-def _commit_and_close(connection: Connection) -> None:
-    try:
-        connection.commit()
-    finally:
-        connection.close()
 
 
 def _site(one: Transaction) -> tuple[str, int, str] | None:
@@ -104,14 +99,10 @@ def _call(engine: AsyncEngine, one: Transaction) -> Call:
     def with_engine(parameters: dict[str, Any]) -> None:
         function(sync_engine, **parameters)
 
-    async def with_async_connection(parameters: dict[str, Any]) -> None:
-        connection = await engine.connect()
-        try:
-            await function(connection, **parameters)
-        except BaseException:
-            await asyncio.shield(asyncio.create_task(connection.close()))  # as AsyncConnection.__aexit__ does
-            raise
-        await greenlet_spawn(_commit_and_close, connection.sync_connection)
+    def with_async_connection(parameters: dict[str, Any]) -> None:
+        with sync_engine.connect() as connection:
+            await_only(function(AsyncConnection(engine, connection), **parameters))  # on the task, outside the greenlet
+            connection.commit()
 
     async def with_async_session(parameters: dict[str, Any]) -> None:
         async with AsyncSession(engine) as session:
@@ -121,11 +112,11 @@ def _call(engine: AsyncEngine, one: Transaction) -> Call:
     async def with_async_engine(parameters: dict[str, Any]) -> None:
         await function(engine, **parameters)
 
-    if one.native:
-        return {
-            "connection": with_async_connection,
-            "session": with_async_session,
-            "engine": with_async_engine,
-        }[one.takes]
+    if one.native and one.takes == "session":
+        return with_async_session
+    if one.native and one.takes == "engine":
+        return with_async_engine
     plain = {"connection": with_connection, "session": with_session, "engine": with_engine}[one.takes]
+    if one.native:
+        plain = with_async_connection
     return lambda parameters: greenlet_spawn(plain, parameters)

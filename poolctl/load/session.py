@@ -59,8 +59,6 @@ def rehearse(plan: LoadPlan, on_progress: OnProgress = lambda _: None) -> Run:
     """
     scenario = plan.found.scenario
     tape = draw(scenario, plan.seed, plan.seconds, plan.rate)
-    if scenario.writes:
-        refuse_writes(plan.target, [scenario.__name__])
     run = Run.create(plan.runs_dir)
     session = _Session(plan, run, facts(plan, tape, tape.digest()), on_progress)
     try:
@@ -103,7 +101,10 @@ class _Session:
         target = self._plan.target
         if target.needs_embedded:
             target = target.started(stack.enter_context(EmbeddedPostgres()).url)
-        return target, check(target)
+        server = check(target)  # first: that a URL is wrong is worth more than what it may not be used for
+        if self._plan.found.scenario.writes:
+            refuse_writes(target, [self._plan.found.scenario.__name__])
+        return target, server
 
     def _load(
         self,

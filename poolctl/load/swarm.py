@@ -117,7 +117,9 @@ class Swarm:
     def close(self) -> None:
         """Stop listening."""
         self._runner.greenlet.kill(block=True)
+        context = self._runner.server.socket.context
         self._runner.server.close(linger=0)
+        context.destroy(linger=0)
 
     def statistics(self) -> dict[str, Any]:
         """Return locust's own figures by transaction, times in milliseconds: a cross-check, rounded by locust."""
