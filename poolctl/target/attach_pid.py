@@ -1,0 +1,111 @@
+"""Attach: run a piece of source in a live CPython process, on its main thread, without a restart.
+
+In: a `Process` and source. Out: the source has been handed over, by `sys.remote_exec` on 3.14 and newer, otherwise as a
+pending call of CPython's, which its main thread makes between two bytecodes. Knows nothing of capture.
+
+A main thread that waits for ever (a lock, a socket, a child) never comes to its pending calls: it is found in one and
+the same system call then, and made to run them there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from poolctl.clock import NS, monotonic_ns
+from poolctl.errors import TargetError
+from poolctl.target import process as processes
+from poolctl.target import remote_exec
+from poolctl.target.process import Process
+from poolctl.target.ptrace import PAGE, Stopped, while_stopped
+
+STUCK_S = 1.0
+"""A main thread that was seen in one and the same system call for so long is made to run its pending calls there."""
+PATIENCE_S = 10.0
+"""How long the process may take altogether."""
+KICK_S = 5.0
+"""How long it may take to get the interpreter's lock."""
+LOOK_S = 0.02
+
+
+class Foothold:
+    """A way to run source in one process, again and again. `leave` gives back what it took."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self._page = 0
+        self._file: Path | None = None
+
+    def run(self, source: str, done: Callable[[], bool]) -> None:
+        """Have the process run `source` and wait until `done` says that it did.
+
+        Raises TargetError when it may not, or does not in ten seconds. The source must not raise, and it must stand
+        being run twice.
+        """
+        self._hand_over(source)
+        began = since = monotonic_ns()
+        syscall = None
+        while not done():
+            now = monotonic_ns()
+            if now - began > PATIENCE_S * NS:
+                pid = self.process.pid
+                raise TargetError(f"process {pid} is too busy: its main thread runs no Python code", "try again later")
+            if (found := self._syscall()) is None or found != syscall:
+                syscall, since = found, now
+            elif now - since > STUCK_S * NS and self._file is None:
+                since = now + int(PATIENCE_S * NS)
+                self._stopped(self._kick)
+            time.sleep(LOOK_S)
+
+    def leave(self) -> None:
+        """Give back the page of memory, and the file. To be called when the last source has run."""
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+        page, self._page = self._page, 0
+        if page:
+            self._stopped(lambda stopped: stopped.unmap_page(page))
+
+    def _hand_over(self, source: str) -> None:
+        if self.process.version >= remote_exec.OLDEST:
+            if self._file is not None:
+                self._file.unlink(missing_ok=True)
+            self._file = remote_exec.remote_exec(self.process, source)
+            return
+        data = source.encode() + b"\0"
+        if len(data) > PAGE:
+            raise ValueError(f"{len(data)} bytes of source do not fit into a page")
+
+        def add_pending_call(stopped: Stopped) -> None:
+            self._page = self._page or stopped.map_page()
+            stopped.write(self._page, data)
+            where = self.process.addresses
+            if stopped.call(where["Py_AddPendingCall"], where["PyRun_SimpleString"], self._page):
+                raise TargetError(f"process {self.process.pid} has too many pending calls", "try again")
+
+        self._stopped(add_pending_call)
+
+    def _kick(self, stopped: Stopped) -> None:
+        where = self.process.addresses
+        if stopped.call(where["PyGILState_Check"]):
+            return  # it waits with the interpreter's lock in its hands: nothing of Python's can run
+        state = stopped.call(where["PyGILState_Ensure"], limit_s=KICK_S)
+        stopped.call(where["Py_MakePendingCalls"], limit_s=KICK_S)
+        stopped.call(where["PyGILState_Release"], state)
+
+    def _stopped(self, action: Callable[[Stopped], None]) -> None:
+        pid = self.process.pid
+        try:
+            while_stopped(pid, action)
+        except PermissionError:
+            raise processes.not_permitted(pid, self.process.uid) from None
+        except ProcessLookupError:
+            raise processes.gone(pid) from None
+
+    def _syscall(self) -> str | None:
+        """Return the system call that the main thread is in, with its arguments; None when it runs."""
+        try:
+            text = Path(f"/proc/{self.process.pid}/syscall").read_text()
+        except OSError:
+            return None
+        return None if text.startswith("running") else text
