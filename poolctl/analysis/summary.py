@@ -31,6 +31,7 @@ from poolctl.trace.report import (
     ValidityCheck,
 )
 from poolctl.trace.run import Run
+from poolctl.units import format_seconds
 
 TARGET_LOST, INTERRUPTED = "target lost", "interrupted"
 """Ends of a run (run.json) that decide the exit code."""
@@ -57,7 +58,7 @@ def analyse(run: Run, settings: Settings | None = None) -> Report:
     return Report(
         command=str(made.meta.get("command") or "report"),
         verdict=verdict.name,
-        summary=verdict.sentence,
+        summary=_until(str(made.meta.get("end") or ""), made.length_s) + verdict.sentence,
         exit_code=int(code),
         run=_run_info(run, made),
         target=dataclasses.replace(view.target, settings=view.settings),
@@ -97,6 +98,12 @@ def exit_code(
         counts_as = {"pass": Exit.DONE, "fail": Exit.GATE_FAILED}
         return counts_as.get(settings.inconclusive or "", Exit.INCONCLUSIVE)
     return Exit.DONE
+
+
+def _until(end: str, length_s: float) -> str:
+    """Say first that the run was cut short: its verdict is about what came before."""
+    cut = {TARGET_LOST: "The server was lost", INTERRUPTED: "Interrupted", "worker died": "A worker died"}.get(end)
+    return f"{cut} after {format_seconds(length_s)}; until then: " if cut else ""
 
 
 def target_of(made: Tables) -> TargetInfo:
