@@ -122,6 +122,8 @@ def paste(report: Report) -> list[str]:
     ]
     # What is not said stays as it is; so do switches that stay: they would only be noise.
     rows = [row for row in rows if row[1] is not None and not (isinstance(row[1], bool) and row[1] == row[2])]
+    if not rows:
+        return []
     arguments = [f"    {name}={_literal(value)}," for name, value, _ in rows]
     width = max(map(len, arguments))
     create = "create_async_engine" if "Async" in report.target.pool_class else "create_engine"
