@@ -22,7 +22,7 @@ from poolctl.capture.recorder import SAMPLED
 from poolctl.capture.connections import WAIT_WORTH_NS
 from poolctl.capture.scope import current as current_scope
 from poolctl.capture.state import Lease, PoolState
-from poolctl.capture.tasks import current_task
+from poolctl.capture.tasks import current_task, running, running_loop
 from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
@@ -37,8 +37,6 @@ CANCELLED, ERROR, FRESH, OVERFLOW, TIMED_OUT = (
 _REQUEST, _CHECKOUT = int(Kind.REQUEST), int(Kind.CHECKOUT)
 
 _SAMPLE_MASK = SAMPLE_EVERY - 1
-RESET_WORTH_NS = 20_000
-"""A shorter reset gets no record of its own; the CHECKIN carries its time anyway."""
 
 
 def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[..., Any]:
@@ -55,7 +53,7 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
             requested_at = monotonic_ns()
             state = pools.get(id(self)) or watch.pool(self)
             if state.owner is owner:
-                task = current_task() if state.is_async else None
+                task = (running.get(running_loop()) or current_task()) if state.is_async else None
                 scope = current_scope.get()
                 if scope is None:
                     site = site_of_asker(state.is_async)
@@ -100,6 +98,8 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
             lease.pool = state
             lease.meta = meta
             lease.record = id(record)
+            lease.written_at = acquired_at
+            lease.pending = []
             if task is not None:
                 lease.task = weakref.ref(task)
             wait = dial = ping = word = flags = 0
@@ -178,34 +178,100 @@ def do_get(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., 
 
 def finalize(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
     """`_finalize_fairy`: every way back to the pool goes through it, the collector's too."""
-    leases, failed = watch.leases, watch.recorder.count_error
-    place = list(inspect.signature(original).parameters).index("fairy")
+    leases, returning, end = watch.leases, watch.returning, _give_back(watch)
 
-    def _finalize_fairy(dbapi_connection: Any, record: Any, pool: Any, *args: Any, **more: Any) -> Any:
-        lease = None
-        try:
-            fairy = more["fairy"] if "fairy" in more else args[place - 3] if len(args) > place - 3 else None
-            if fairy is not None:
-                lease = leases.get(id(fairy))
-            elif record is not None:
-                lease = watch.orphan(record)
-            if lease is not None:
-                lease.closing_at = monotonic_ns()
-                if not lease.pool.is_async or fairy is None:
-                    watch.returning[lease.record] = lease
-        except Exception:
-            failed()
+    # `original(*args, **more)` costs as much as all the rest: the two signatures there are, spelled out.
+
+    def finalize_20(  # SQLAlchemy 2.0
+        conn: Any, record: Any, pool: Any, ref: Any, echo: Any, transaction_was_reset: Any = False, fairy: Any = None
+    ) -> None:
+        lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
         if lease is None:
-            return original(dbapi_connection, record, pool, *args, **more)
+            return original(conn, record, pool, ref, echo, transaction_was_reset, fairy)
+        lease.closing_at = monotonic_ns()
+        if not lease.pool.is_async:
+            returning[lease.record] = lease
         try:
-            return original(dbapi_connection, record, pool, *args, **more)
+            return original(conn, record, pool, ref, echo, transaction_was_reset, fairy)
         finally:
-            try:
-                _give_back(watch, lease, fairy)
-            except Exception:
-                failed()
+            end(lease, fairy)
 
-    return _finalize_fairy
+    def finalize_21(  # SQLAlchemy 2.1
+        conn: Any,
+        record: Any,
+        pool: Any,
+        echo: Any,
+        transaction_was_reset: Any = False,
+        fairy: Any = None,
+        is_gc_cleanup: Any = False,
+    ) -> None:
+        lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
+        if lease is None:
+            return original(conn, record, pool, echo, transaction_was_reset, fairy, is_gc_cleanup)
+        lease.closing_at = monotonic_ns()
+        if not lease.pool.is_async:
+            returning[lease.record] = lease
+        try:
+            return original(conn, record, pool, echo, transaction_was_reset, fairy, is_gc_cleanup)
+        finally:
+            end(lease, fairy)
+
+    def finalize_other(conn: Any, record: Any, *args: Any, **more: Any) -> None:
+        fairy = more.get("fairy")
+        lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
+        if lease is None:
+            return original(conn, record, *args, **more)
+        lease.closing_at = monotonic_ns()
+        if not lease.pool.is_async:
+            returning[lease.record] = lease
+        try:
+            return original(conn, record, *args, **more)
+        finally:
+            end(lease, fairy)
+
+    names = list(inspect.signature(original).parameters)[2:]
+    for ours in (finalize_20, finalize_21):
+        if names == list(inspect.signature(ours).parameters)[2:]:
+            return ours
+    return finalize_other
+
+
+def _collected(watch: Watch, record: Any) -> Lease | None:
+    """The collector brings a record back; return the lease whose proxy died, if it is this one."""
+    try:
+        lease = watch.orphan(record) if record is not None else None
+        if lease is not None:
+            watch.returning[lease.record] = lease
+        return lease
+    except Exception:
+        watch.recorder.count_error()
+        return None
+
+
+def _give_back(watch: Watch) -> Callable[[Lease, Any], None]:
+    """Return what comes after a return: unless the connection was detached on the way, the slot is free."""
+    leases, returning, recorder = watch.leases, watch.returning, watch.recorder
+
+    def give_back(lease: Lease, fairy: Any) -> None:
+        try:
+            now = monotonic_ns()
+            if fairy is None:
+                returning.pop(lease.record, None)
+                if lease.detached:
+                    return
+            elif leases.pop(id(fairy), None) is None:
+                return
+            elif returning:
+                returning.pop(lease.record, None)
+            if lease.task is not None and (task := lease.task()) is not None and task.cancelling():
+                lease.flags |= CANCELLED
+            watch.end(lease, lease.returned_at or now)
+            if lease.sampled:
+                watch.overhead(now)
+        except Exception:
+            recorder.count_error()
+
+    return give_back
 
 
 def return_record(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
@@ -213,7 +279,7 @@ def return_record(watch: Watch, original: Callable[..., Any], _: Any) -> Callabl
 
     An async pool's tasks cannot come in between, there the end of `finalize` is as good.
     """
-    returning, failed = watch.returning, watch.recorder.count_error
+    returning = watch.returning
 
     def _return_conn(self: Any, record: Any) -> Any:
         lease = returning.pop(id(record), None) if returning else None
@@ -250,24 +316,3 @@ def _refuse(watch: Watch, state: PoolState, number: int, meta: int, requested_at
         ping,
         watch.recorder.error(error) | (state.waiting & 0xFFFF) << 32 | (state.checked_out & 0xFFFF) << 48,
     )
-
-
-def _give_back(watch: Watch, lease: Lease, fairy: Any) -> None:
-    """A return is over: unless the connection was detached on the way, the slot is free."""
-    now = monotonic_ns()
-    if fairy is not None:
-        if watch.leases.pop(id(fairy), None) is None:
-            return
-    else:
-        watch.returning.pop(lease.record, None)
-        if lease.detached:
-            return
-    task = lease.task() if lease.task is not None else None
-    if task is not None and task.cancelling():
-        lease.flags |= CANCELLED
-    reset_at = lease.reset_at
-    if reset_at and reset_at - lease.closing_at >= RESET_WORTH_NS:
-        watch.recorder.ring.words(reset_at, lease.number, lease.meta | Kind.RESET, lease.closing_at, 0, 0, 0)
-    watch.end(lease, lease.returned_at or now)
-    if lease.sampled:
-        watch.overhead(now)

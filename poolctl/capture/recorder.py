@@ -101,17 +101,32 @@ class Recorder:
         return number
 
     def site(self, crossing: bool) -> int:
-        """Return the number of the place that asked; 0 when there is none. `crossing`: we may be in a greenlet."""
+        """Return the number of the place that asked; 0 when there is none. `crossing`: we may be in a greenlet.
+
+        Code between two answers of the database runs cold: every function called here costs more than all its lines.
+        So the common walk is spelled out, and what it does not know is left to the walker.
+        """
+        skipped = self.walker.skipped
+        try:
+            frame: Any = self._getcurrent().parent.gr_frame.f_back if crossing else sys._getframe(2)
+            while id(frame.f_code) in skipped:
+                frame = frame.f_back
+            number = self._codes.get((id(frame.f_code), frame.f_lasti))
+            if number is not None:
+                return number
+        except (AttributeError, TypeError):  # no greenlet yet; not in one; no frame left
+            pass
+        return self._first_sight(crossing)
+
+    def _first_sight(self, crossing: bool) -> int:
+        self._getcurrent = getattr(sys.modules.get("greenlet"), "getcurrent", None)
         frame = self.walker.find(crossing)
         if frame is None:
             return 0
-        key = (id(frame.f_code), frame.f_lasti)
-        number = self._codes.get(key)
-        if number is None:
-            number = self.site_of(place(frame), frame)
-            if len(self._codes) < _CODES:
-                self._codes_alive.append(frame.f_code)
-                self._codes[key] = number
+        number = self.site_of(place(frame), frame)
+        if len(self._codes) < _CODES:
+            self._codes_alive.append(frame.f_code)
+            self._codes[id(frame.f_code), frame.f_lasti] = number
         return number
 
     def site_of(self, where: tuple[str, int, str], frame: FrameType | None = None) -> int:
@@ -207,6 +222,7 @@ class Recorder:
         self._sites: dict[tuple[str, int, str], int] = {}
         self._codes: dict[tuple[int, int], int] = {}
         self._codes_alive: list[Any] = []
+        self._getcurrent: Any = None
         self._counts = {kind: itertools.count(1).__next__ for kind in CAPS}
         anchor = self.ring.anchor
         sqlalchemy = sys.modules.get("sqlalchemy")

@@ -50,7 +50,8 @@ class Walker:
     def __init__(self, skip: tuple[str, ...] = ()) -> None:
         self._skip = (*skip, "poolctl.capture")
         # Sets of ids: hashing a code object means hashing its bytecode. `_alive` keeps the ids good.
-        self._skipped: set[int] = set()
+        self.skipped: set[int] = set()
+        """ids of code objects that never ask."""
         self._asking: set[int] = set()
         self._others: dict[int, str] = {}
         self._alive: list[CodeType] = []
@@ -83,14 +84,14 @@ class Walker:
 
     def _across(self, awaiting: FrameType | None) -> FrameType | None:
         """Search from the frame that awaits the greenlet; with `run_sync` the application is inside of it as well."""
-        if awaiting is not None and id(awaiting.f_code) not in self._skipped and self._what(awaiting) != "skipped":
+        if awaiting is not None and id(awaiting.f_code) not in self.skipped and self._what(awaiting) != "skipped":
             inside = self._outward(sys._getframe(2))
             if inside is not None:
                 return inside
         return self._outward(awaiting)
 
     def _outward(self, frame: FrameType | None) -> FrameType | None:
-        skipped = self._skipped
+        skipped = self.skipped
         while frame is not None:
             code = id(frame.f_code)
             if code not in skipped:
@@ -108,19 +109,19 @@ class Walker:
         key = id(code)
         if key in self._asking:
             return "asking"
-        if key in self._skipped:
+        if key in self.skipped:
             return "skipped"
         if key in self._others:
             return self._others[key]
         if len(self._alive) >= _CODES:  # code made at run time, again and again: start over rather than grow
-            for known in (self._skipped, self._asking, self._others, self._alive):
+            for known in (self.skipped, self._asking, self._others, self._alive):
                 known.clear()
         self._alive.append(code)
         what = self._look(code, frame.f_globals.get("__name__"))
         if what == "asking":
             self._asking.add(key)
         elif what == "skipped":
-            self._skipped.add(key)
+            self.skipped.add(key)
         else:
             self._others[key] = what
         return what

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from poolctl.capture.state import Lease
-from poolctl.capture.watch import Watch
+from poolctl.capture.watch import TOGETHER_NS, Watch
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
 
@@ -24,7 +24,7 @@ FETCH_WORTH_NS = 20_000
 
 def execute(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
     """`do_execute` and `do_executemany` of a dialect."""
-    recorder, leases, failed = watch.recorder, watch.leases, watch.recorder.count_error
+    recorder, leases, worked, failed = watch.recorder, watch.leases, watch.worked, watch.recorder.count_error
 
     def do_execute(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
         try:
@@ -47,7 +47,10 @@ def execute(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...,
             lease.statements += 1
             lease.sql += ended_at - started_at
             number = recorder.statements.get(statement) or recorder.statement(statement)
-            recorder.ring.words(ended_at, lease.number, lease.meta | _STATEMENT, started_at, number, 0, 0)
+            if ended_at - lease.written_at < TOGETHER_NS:
+                lease.pending.append((ended_at, lease.meta | _STATEMENT, started_at, number))
+            else:
+                worked(lease, ended_at, lease.meta | _STATEMENT, started_at, number)
             if lease.sampled:
                 watch.overhead(ended_at)
         except Exception:
@@ -74,7 +77,7 @@ def execute_no_params(watch: Watch, original: Callable[..., Any], _: Any) -> Cal
 
 def end_transaction(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
     """`do_commit` and `do_rollback` of a dialect; within a return they are its reset."""
-    recorder, leases, failed = watch.recorder, watch.leases, watch.recorder.count_error
+    leases, worked, failed = watch.leases, watch.worked, watch.recorder.count_error
 
     def do_end(self: Any, dbapi_connection: Any) -> Any:
         lease = leases.get(id(dbapi_connection))
@@ -97,7 +100,10 @@ def end_transaction(watch: Watch, original: Callable[..., Any], _: Any) -> Calla
                 lease.reset_at = ended_at
             else:
                 lease.sql += ended_at - started_at
-                recorder.ring.words(ended_at, lease.number, lease.meta | _END, started_at, 0, 0, 0)
+                if ended_at - lease.written_at < TOGETHER_NS:
+                    lease.pending.append((ended_at, lease.meta | _END, started_at, 0))
+                else:
+                    worked(lease, ended_at, lease.meta | _END, started_at, 0)
                 if lease.sampled:
                     watch.overhead(ended_at)
         except Exception:
@@ -158,7 +164,7 @@ def _worked(watch: Watch, lease: Lease, started_at: int, what: int, text: Any, e
             return
         lease.sql += now - started_at
         statement = 0 if text is None else watch.recorder.statement(text)
-        watch.recorder.ring.words(now, lease.number, lease.meta | what, started_at, statement | why << 32, 0, 0)
+        watch.worked(lease, now, lease.meta | what, started_at, statement | why << 32)
     except Exception:
         watch.recorder.count_error()
 

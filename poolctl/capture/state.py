@@ -28,6 +28,10 @@ class Lease:
     sql: int = 0
     statements: int = 0
     transactions: int = 0
+    pending: list[tuple[int, int, int, int]]
+    """STATEMENT records not yet written: at, meta, started_at, statement | error << 32."""
+    written_at: int
+    """When the last of this lease's records was written."""
     closing_at: int = 0
     """When the return began, 0 before."""
     reset_at: int = 0

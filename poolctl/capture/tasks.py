@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from asyncio import tasks
 from typing import Any
 
-_current: dict[Any, Any] | None = getattr(tasks, "_current_tasks", None)
-_running_loop: Any = getattr(asyncio, "_get_running_loop", None)
+running: dict[Any, Any] = getattr(tasks, "_current_tasks", {})
+"""By loop, the task it runs: `asyncio.current_task` without its calls, up to 3.13; empty where there is no such table."""
+running_loop: Any = asyncio._get_running_loop
+"""Return the loop that runs in this thread, None when none does."""
 
 
-def _by_table() -> Any:
-    """What `asyncio.current_task` does in 3.11, in Python, without its two calls; None outside of a loop."""
-    return _current.get(_running_loop())  # type: ignore[union-attr]
-
-
-def _by_call() -> Any:
+def current_task() -> Any:
+    """Return the running task, None outside of one."""
     try:
         return asyncio.current_task()
-    except RuntimeError:  # no running loop
+    except RuntimeError:
         return None
-
-
-current_task = _by_table if sys.version_info < (3, 12) and _current is not None and _running_loop else _by_call
-"""Return the running task, None outside of one."""

@@ -19,7 +19,13 @@ from poolctl.capture.state import Lease, PoolState
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
 
-ABANDONED, ERROR = int(Flag.ABANDONED) << 8, int(Flag.ERROR) << 8
+ABANDONED = int(Flag.ABANDONED) << 8
+_CHECKIN, _RESET = int(Kind.CHECKIN), int(Kind.RESET)
+
+RESET_WORTH_NS = 20_000
+"""A shorter reset gets no record of its own; the CHECKIN carries its time anyway."""
+TOGETHER_NS = 1_000_000
+"""Statements that end within this time of a lease's last written record wait for the next."""
 
 
 class Watch(Connections):
@@ -32,6 +38,8 @@ class Watch(Connections):
         """By the id of the pool."""
         self.on_new_pool: list[Callable[[Any], None]] = []
         """Called with each pool at first sight, before anything else is known of it."""
+        self.on_sample: list[Callable[[], None]] = []
+        """Called now and then, with a lease that is sampled: what must be looked at, and not each time."""
         self.opentelemetry: Any = None
         self._stopped = False
         recorder.forked.append(self.forget)
@@ -39,6 +47,8 @@ class Watch(Connections):
     def stop(self) -> None:
         """See nothing more. A wrapper that could not be taken off, or that a finalizer keeps, finds nothing to do."""
         self._stopped = True
+        for lease in list(self.leases.values()):
+            self.flush(lease)
         for state in list(self.pools.values()):
             state.watched, state.owner = False, None
         for table in (self.leases, self.returning, self.connections, self.spent):
@@ -94,23 +104,50 @@ class Watch(Connections):
 
     def end(self, lease: Lease, at: int) -> None:
         """The slot of a lease is free since `at`: write how it ended."""
-        closing_at = lease.closing_at
-        reset = lease.reset_at - closing_at if lease.reset_at else 0
+        words, number, meta = self.recorder.ring.words, lease.number, lease.meta
+        for then, what, started_at, which in lease.pending:
+            words(then, number, what, started_at, which, 0, 0)
+        reset, closing_at, reset_at = 0, lease.closing_at, lease.reset_at
+        if reset_at:
+            reset = reset_at - closing_at
+            if reset >= RESET_WORTH_NS:
+                words(reset_at, number, meta | _RESET, closing_at, 0, 0, 0)
         lease.pool.checked_out -= 1
-        self.recorder.ring.words(
+        words(
             at,
-            lease.number,
-            lease.meta | lease.flags | 6,
+            number,
+            meta | lease.flags | _CHECKIN,
             lease.sql,
             reset,
             at - closing_at,
             lease.statements | lease.transactions << 32,
         )
 
+    def worked(self, lease: Lease, at: int, meta: int, started_at: int, which: int) -> None:
+        """Write a STATEMENT record, soon: those of one millisecond are written together.
+
+        Code that runs once between two answers of the database finds the caches cold; run for several records at a
+        time it costs little more than for one. So the statements of a lease's last millisecond are seen with its next
+        record, at the latest with its end.
+        """
+        if at - lease.written_at < TOGETHER_NS:
+            lease.pending.append((at, meta, started_at, which))
+            return
+        self.flush(lease)
+        lease.written_at = at
+        self.recorder.ring.words(at, lease.number, meta, started_at, which, 0, 0)
+
+    def flush(self, lease: Lease) -> None:
+        """Write what was put off."""
+        pending, lease.pending = lease.pending, []
+        for at, meta, started_at, which in pending:
+            self.recorder.ring.words(at, lease.number, meta, started_at, which, 0, 0)
+
     def detach(self, lease: Lease, at: int) -> None:
         """The connection left the pool with its holder; the slot is free since `at`."""
         lease.detached = True
         lease.pool.checked_out -= 1
+        self.flush(lease)
         self.recorder.ring.words(
             at,
             lease.number,
@@ -147,3 +184,5 @@ class Watch(Connections):
     def overhead(self, since: int) -> None:
         """Count the time since then as capture's own."""
         self.recorder.ring.counters[OVERHEAD] += monotonic_ns() - since
+        for callback in self.on_sample:
+            callback()
