@@ -7,18 +7,20 @@ interface. No capture, no run directory, no report: those are `poolctl loadtest`
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from poolctl import config
 from poolctl.clock import NS, monotonic_ns
-from poolctl.errors import UsageError
+from poolctl.errors import PoolctlError, UsageError
 from poolctl.load import swarm
 from poolctl.load.loop import loop_kind
 from poolctl.load.scenario import Scenario
 from poolctl.load.station import Station, set_up
 from poolctl.load.tape import draw
 from poolctl.target.embedded import EmbeddedPostgres
+from poolctl.target.engine import check
 from poolctl.target.permission import refuse_writes
 from poolctl.target.spec import TargetSpec
 
@@ -33,16 +35,23 @@ LEAD_NS = NS
 
 
 def attach(scenario: type[Scenario], environment: Any) -> None:
-    """Take part in the run of `environment`, whatever its runner. Raises UsageError for a second scenario."""
-    if getattr(environment, "poolctl_scenario", scenario) is not scenario:
+    """Take part in the run of `environment`, whatever its runner; what cannot work ends the process with one line."""
+    try:
+        _attach(scenario, environment)
+    except PoolctlError as error:
+        sys.stderr.write(_line(error))
+        raise SystemExit(int(error.exit_code)) from None
+
+
+def _attach(scenario: type[Scenario], environment: Any) -> None:
+    if environment.__dict__.setdefault("poolctl_scenario", scenario) is not scenario:
         raise UsageError(
             "several poolctl scenarios in one run of locust", "give locust one scenario file, with one class"
         )
-    environment.poolctl_scenario = scenario
     runner = environment.runner
     kind = type(runner).__name__
+    hand = swarm.Hand(environment, lambda order: _station(scenario, order))
     if kind == "WorkerRunner":
-        hand = swarm.Hand(environment, lambda order: _station(scenario, order))
         hand.listen(runner)
         return
     host = _Host(scenario, environment)
@@ -52,7 +61,11 @@ def attach(scenario: type[Scenario], environment: Any) -> None:
         dealer.lead_ns = LEAD_NS
         dealer.prepare = host.prepare
     else:
-        _Alone(scenario, environment, host)
+        _Alone(hand, environment, host)
+
+
+def _line(error: PoolctlError) -> str:
+    return f"poolctl: {error.message} ({error.hint})\n" if error.hint else f"poolctl: {error.message}\n"
 
 
 class _Host:
@@ -65,9 +78,18 @@ class _Host:
         self._settings = config.load({})
 
     def prepare(self) -> dict[str, Any]:
-        """Have a database with the scenario's tables; return what the others need to know. Greenlets go on."""
+        """Have a database with the scenario's tables; return what the others need to know. Greenlets go on.
+
+        Where that cannot be had, locust ends with one line and the error's exit code; an empty order comes back.
+        """
         with ThreadPoolExecutor(1) as thread:
-            target: TargetSpec = swarm.patient(thread.submit(self._prepare), PREPARE_S)
+            try:
+                target: TargetSpec = swarm.patient(thread.submit(self._prepare), PREPARE_S)
+            except PoolctlError as error:
+                sys.stderr.write(_line(error))
+                self._environment.process_exit_code = int(error.exit_code)
+                swarm.later(self._environment.runner.quit)
+                return {}
         run_time = getattr(self._environment.parsed_options, "run_time", None)
         return {
             "url": target.url if target.embedded else None,
@@ -87,6 +109,7 @@ class _Host:
         if target.needs_embedded:
             self._postgres = self._postgres or EmbeddedPostgres().start()
             target = target.started(self._postgres.url)
+        check(target)
         if self._scenario.writes:
             refuse_writes(target, [self._scenario.__name__])
         if may_set_up(self._scenario, target):
@@ -97,17 +120,19 @@ class _Host:
 class _Alone:
     """The listeners of the only process."""
 
-    def __init__(self, scenario: type[Scenario], environment: Any, host: _Host) -> None:
-        self._environment = environment
+    def __init__(self, hand: swarm.Hand, environment: Any, host: _Host) -> None:
+        self._hand = hand
         self._host = host
         self._order: dict[str, Any] = {}
-        self._hand = swarm.Hand(environment, lambda order: _station(scenario, order))
         environment.events.spawning_complete.add_listener(self._play)
         environment.events.test_stop.add_listener(self._stop)
 
     def _play(self, user_count: int, **_: Any) -> None:
         if not self._order:
-            self._order = {**self._host.prepare(), "start_at": monotonic_ns() + LEAD_NS}
+            found = self._host.prepare()
+            if not found:
+                return
+            self._order = {**found, "start_at": monotonic_ns() + LEAD_NS}
         self._hand.play({**self._order, "parts": list(range(user_count)), "of": user_count})
 
     def _stop(self, **_: Any) -> None:

@@ -162,6 +162,8 @@ class Dealer:
     def _deal(self, user_count: int, **_: Any) -> None:
         if self.prepare is not None and not self._extra:
             self._extra = self.prepare()
+            if not self._extra:
+                return
         if not self.started_at:
             self.started_at = monotonic_ns() + self.lead_ns
         first = 0
@@ -259,6 +261,11 @@ class Hand:
         while True:
             gevent.sleep(FLUSH_S)
             self.flush()
+
+
+def later(what: Callable[[], Any]) -> None:
+    """Call `what` from a greenlet of its own, which may end the one that asks."""
+    gevent.spawn(what)
 
 
 def patient(future: Future[Any], timeout_s: float) -> Any:
