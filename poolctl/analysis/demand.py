@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,9 +68,10 @@ class Demand:
     ended_s: Floats = field(default_factory=lambda: np.empty(0))
     """Closed loop: when each request was over in the run, whatever its end."""
 
-    def work(self, seed: int = 0) -> Work:
-        """Return the work for the pool model; connect costs are drawn from those seen."""
-        drawn = np.random.default_rng([seed, self.process]).choice(self.marks.connect_s, len(self.at_s))
+    @cached_property
+    def work(self) -> Work:
+        """The work for the pool model; connect costs are drawn from those seen."""
+        drawn = np.random.default_rng(self.process).choice(self.marks.connect_s, len(self.at_s))
         following, think = (None, None) if self.client is None else self._chains(self.client)
         return Work(
             self.at_s, self.marks.hold_s[self.mark], drawn, self.marks.close_s, next_request=following, think_s=think

@@ -31,8 +31,10 @@ SAME = 0.02
 def constant(demands: Sequence[Demand], rules: Rules) -> list[Outcome]:
     """Run each process's demand with every lease holding as long as it did in the run."""
     return [
-        replay(work, rules, demand.warm) if work.next_request is None else EventReplay(work, rules, demand.warm).run()
-        for demand, work in ((demand, demand.work()) for demand in demands)
+        replay(demand.work, rules, demand.warm)
+        if demand.work.next_request is None
+        else EventReplay(demand.work, rules, demand.warm).run()
+        for demand in demands
     ]
 
 
@@ -65,7 +67,7 @@ def merged(demands: Sequence[Demand], connects: Floats) -> tuple[Work, Ints, Int
     mark = np.concatenate([demand.mark for demand in demands])[order]
     pool_of = np.repeat(np.arange(len(demands)), [len(demand.at_s) for demand in demands])[order]
     drawn = np.random.default_rng(0).choice(connects, len(at))
-    works = [demand.work() for demand in demands]
+    works = [demand.work for demand in demands]
     following = think = None
     if all(work.next_request is not None for work in works):
         place = np.empty(len(at), dtype=np.int64)

@@ -69,11 +69,11 @@ def confidence(case: Case, found: Found, tested: Backtest) -> str:
         not found.regime.enough,
         tested.error is not None and tested.error > GOOD,
         high - low > max(2, 0.4 * high),
-        case.recorded.requests < 299,
+        case.requests < 299,
         fragile(found) or found.capped,
         unseen_contention(case, found),
     ]
-    short = found.regime.duration_s < LONG_ENOUGH_S or case.recorded.requests < 2_995
+    short = found.regime.duration_s < LONG_ENOUGH_S or case.requests < 2_995
     return "low" if sum(doubts) > 1 else "medium" if any(doubts) or short else "high"
 
 
@@ -96,10 +96,12 @@ def notes(case: Case, found: Found, predictions: list[Prediction]) -> list[str]:
 
     regime = found.regime
     whose = "the scenario's own arrivals" if case.scripted else "the traffic of this recording"
-    traffic = f"{case.recorded.requests} requests in {format_seconds(regime.duration_s)}"
+    traffic = f"{case.requests:,} requests in {format_seconds(regime.duration_s)}"
     scale = f"index of dispersion {regime.burstiness:.1f} over {format_seconds(regime.scale_s)}"
     said = [f"valid for {whose} only: {traffic}, {scale}"]
     said += [f"the run is short for its traffic: {each}" for each in regime.reasons]
+    if case.recorded.requests < case.requests:
+        said.append(f"sized on {case.recorded.requests:,} of the requests, in windows spread over the run")
     if found.resampled:
         low, high = upper(found.resampled, 0.05), upper(found.resampled, 0.95)
         said.append(f"90 % of the resamples of this run ask for {low} to {high} connections")

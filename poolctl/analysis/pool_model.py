@@ -47,7 +47,7 @@ def replay(work: Work, rules: Rules, warm: int = 0) -> Outcome:
 def _replay_lean(work: Work, rules: Rules, warm: int) -> Outcome:
     """One heap holds the instant at which each slot is next free: FIFO service needs no queue."""
     size, timeout = rules.pool_size, rules.pool_timeout_s
-    at, hold, connect = work.requested_at_s.tolist(), work.hold_s.tolist(), work.connect_s.tolist()
+    at, hold, connect = work.lists
     free = [-math.inf] * min(warm, size)
     granted: list[float] = []
     opened: list[int] = []

@@ -10,6 +10,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +74,11 @@ class Work:
 
     def __len__(self) -> int:
         return len(self.requested_at_s)
+
+    @cached_property
+    def lists(self) -> tuple[list[float], list[float], list[float]]:
+        """Instants, holds and connects as Python's floats: converted once for all sizes that are tried."""
+        return self.requested_at_s.tolist(), self.hold_s.tolist(), self.connect_s.tolist()
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,12 @@ def time_scale(at_s: Floats) -> tuple[float, bool, float]:
     return windows[last], last < len(windows) - 1 or last == 0, indices[last]
 
 
-def judge(at_s: Floats, quarters: list[int]) -> Regime:
-    """Judge the trace: its length against its time scale, and its quarters against each other."""
-    span = float(at_s[-1] - at_s[0]) if len(at_s) else 0.0
+def judge(at_s: Floats, quarters: list[int], duration_s: float) -> Regime:
+    """Judge the trace: its length against its time scale, and its quarters against each other.
+
+    `at_s` may be windows of a run that lasted `duration_s`.
+    """
+    span = duration_s
     scale, settled, index = time_scale(at_s)
     reasons = []
     if not settled:

@@ -24,7 +24,7 @@ Progress = Callable[[float], None]
 HEADROOM = 1.3
 """Arrivals are multiplied by this before the size is fixed."""
 RESAMPLES = 60
-BUDGET = 12_000_000
+BUDGET = 8_000_000
 """Requests that the bootstrap may replay altogether with constant holds: a few seconds."""
 MOST = 2_000
 """Connections per process beyond which no size is looked for."""

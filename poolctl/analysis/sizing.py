@@ -27,6 +27,7 @@ from poolctl.analysis.predict import backtest, predict, rules_of, why_off
 from poolctl.analysis.regime import Regime, judge
 from poolctl.analysis.search import HEADROOM, MOST, Progress, Search, block_bootstrap, helpful, with_headroom
 from poolctl.analysis.structure import Structure
+from poolctl.analysis.thinning import thin
 from poolctl.analysis.thumb import rules_of_thumb
 from poolctl.trace.report import Backtest, PoolSettings, Prediction, ServerInfo, Sizing
 
@@ -60,6 +61,10 @@ class Case:
     processes: int
     deadline_s: float | None
     server: ServerInfo | None
+    requests: int
+    """Recorded; `recorded` may hold fewer of them, windows of a long run."""
+    duration_s: float
+    """From the first request to the last."""
 
     @property
     def demands(self) -> list[Demand]:
@@ -118,6 +123,7 @@ def recommend(
     deadline_s: float | None = None,
     scripted: bool | None = None,
     closed: bool | None = None,
+    most_requests: int | None = 30_000,
     progress: Progress | None = None,
 ) -> Sizing:
     """Return the smallest pool that meets the waiting objectives with headroom, or the reason why none is given.
@@ -126,24 +132,29 @@ def recommend(
     ones. `processes` is how many will run (default: as many as were recorded); every size is per process. `deadline_s`
     is the caller's own timeout. `scripted` says that the arrivals are a scenario's tape, so that its regime is known
     (default: whether the run has operations); `closed` that clients wait for each answer (default: what run.json
-    says). The same run and seed give the same answer.
+    says). Of a run longer than `most_requests` windows spread over it are used (None: all of it). The same run and seed
+    give the same answer.
     """
     goals = waiting_goals(objectives)
     text = " and ".join(goal.text for goal in goals)
     load = (getattr(tables, "meta", None) or {}).get("load") or {}
     closed = load.get("model") == "closed" if closed is None else closed
-    recorded = read_demand(tables.leases, tables.operations, seed, closed)
+    leases, operations, statements = tables.leases.reset_index(drop=True), tables.operations, tables.statements
+    scripted = not operations.empty if scripted is None else scripted
+    total, duration_s = len(leases), _duration(leases)
+    if most_requests is not None and total > most_requests and not closed:
+        leases, operations, statements = thin(leases, operations, statements, most_requests)
+    recorded = read_demand(leases, operations, seed, closed)
     if recorded is None or recorded.requests < FEWEST:
         count = 0 if recorded is None else recorded.requests
         return refused(text, f"no advice: {count} requests were recorded, a p95 needs {FEWEST}")
     if closed and not all(demand.client is not None for demand in recorded.demands):
         return refused(text, judgement.CLOSED_WITHOUT_CLIENTS)
     cores = float(server.cores) if server is not None and server.cores else None
-    engine, structure, cost = choose(recorded, tables.statements, rules_of(settings), cores)
+    engine, structure, cost = choose(recorded, statements, rules_of(settings), cores)
     search = Search(engine, goals, rules_of(settings), cost)
-    scripted = not tables.operations.empty if scripted is None else scripted
     processes = processes or len(recorded.demands)
-    case = Case(recorded, search, settings, scripted, structure, seed, processes, deadline_s, server)
+    case = Case(recorded, search, settings, scripted, structure, seed, processes, deadline_s, server, total, duration_s)
     tested = backtest(search, recorded.demands, settings)
     if not tested.ok:
         return refused(text, why_off(tested), tested)
@@ -167,7 +178,7 @@ def _advise(case: Case, text: str, tested: Backtest, progress: Progress | None) 
     if least is None:
         return refused(text, judgement.moved_into_the_database(case, useful), tested, judgement.notes_on_model(case))
     at, quarters = _arrivals(case, least)
-    regime = judge(at, quarters)
+    regime = judge(at, quarters, case.duration_s)
     if not case.scripted and not regime.enough:
         return refused(text, f"no advice: {regime.reasons[0]}", tested, regime.reasons[1:])
     roomy = with_headroom(case.search, case.demands, least, case.seed)
@@ -200,7 +211,7 @@ def _arrivals(case: Case, size: int) -> tuple[Floats, list[int]]:
 def _resampled(case: Case, regime: Regime, least: int, progress: Progress | None) -> list[int]:
     if case.closed:
         return []
-    block = min(max(2 * regime.scale_s, 0.5), regime.duration_s / 4)
+    block = min(max(2 * regime.scale_s, 0.5), case.recorded.duration_s / 4)
     return block_bootstrap(case.search, case.demands, block, least, case.seed, progress)
 
 
@@ -243,6 +254,13 @@ def _predictions(case: Case, chosen: PoolSettings, size: int) -> list[Prediction
     if today[0] > 0 and today[1] >= 0:
         wanted.add(today)
     return [predict(case.search, case.demands, *pair) for pair in sorted(wanted)]
+
+
+def _duration(leases: pd.DataFrame) -> float:
+    if leases.empty:
+        return 0.0
+    at = leases["requested_at_s"].to_numpy(dtype=np.float64)
+    return float(np.nanmax(at) - np.nanmin(at))
 
 
 def upper(sizes: list[int], share: float) -> int | None:
