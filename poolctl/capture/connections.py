@@ -79,11 +79,11 @@ class Connections:
             self.spent.clear()
         note.opened.append((now, took, number | pid << 32, why | max(0, state.open) << 32))
 
-    def settle(self, note: Spent, requested_at: int, lease: int, meta: int) -> tuple[int, int, int]:
+    def settle(self, note: Spent, requested_at: int, lease: int, state: PoolState, site: int) -> tuple[int, int, int]:
         """Return wait, connect and ping of the request that began then, and write its CONNECT records."""
         if note.at < requested_at:
             return 0, 0, 0  # left behind by an accident: nobody's
-        self.opened(note, lease, meta)
+        self.opened(note, lease, state.meta | site << 32)
         wait = note.wait - note.inside
         replaced = note.closing if note.closing_at >= requested_at else 0
         return wait if wait >= WAIT_WORTH_NS else 0, note.connect + replaced, note.ping

@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from poolctl.capture.recorder import SAMPLED
 from poolctl.capture.connections import WAIT_WORTH_NS
 from poolctl.capture.scope import current as current_scope
-from poolctl.capture.state import Lease, PoolState
+from poolctl.capture.state import ConnectionState, Lease, PoolState
 from poolctl.capture.tasks import current_task, running, running_loop
 from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
@@ -31,9 +31,8 @@ from poolctl.trace.ring import SAMPLE_EVERY
 Wrap = Callable[[Watch, Callable[..., Any], Any], Callable[..., Any]]
 
 CANCELLED, ERROR, FRESH, OVERFLOW, TIMED_OUT = (
-    int(flag) << 8 for flag in (Flag.CANCELLED, Flag.ERROR, Flag.FRESH, Flag.OVERFLOW, Flag.TIMED_OUT)
+    int(flag) for flag in (Flag.CANCELLED, Flag.ERROR, Flag.FRESH, Flag.OVERFLOW, Flag.TIMED_OUT)
 )
-"""Flags where `RingWriter.words` wants them."""
 _REQUEST, _CHECKOUT = int(Kind.REQUEST), int(Kind.CHECKOUT)
 
 _SAMPLE_MASK = SAMPLE_EVERY - 1
@@ -54,24 +53,22 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
             state = pools.get(id(self)) or watch.pool(self)
             if state.owner is owner:
                 task = (running.get(running_loop()) or current_task()) if state.is_async else None
+                who = get_ident() if task is None else id(task)
                 scope = current_scope.get()
                 if scope is None:
                     site = site_of_asker(state.is_async)
-                    intended_at = about = 0
+                    intended_at = context = item = 0
                 else:
                     site = recorder.site_of(scope.site) if scope.site is not None else site_of_asker(state.is_async)
-                    intended_at, about = scope.intended_at, recorder.context(scope.name) | scope.item << 32
+                    intended_at, context, item = scope.intended_at, recorder.context(scope.name), scope.item
+                waiting, held, opened = state.waiting, state.checked_out, state.open
                 lease_number = next_number()
-                meta = state.meta | site << 32
-                recorder.ring.words(
-                    requested_at,
-                    lease_number,
-                    meta | _REQUEST,
-                    intended_at,
-                    get_ident() if task is None else id(task),
-                    about,
-                    (state.waiting & 0xFFFF) | (state.checked_out & 0xFFFF) << 16 | (state.open & 0xFFFFFFFF) << 32,
-                )
+                told = opened <= held  # nothing idle: it may take long, so say now that it began
+                if told:
+                    recorder.ring.write(
+                        _REQUEST, requested_at, lease_number, 0, state.number, site,
+                        intended_at, who, context, item, waiting, held, opened if opened > 0 else 0,
+                    )  # fmt: skip
                 number = lease_number
                 if watch.opentelemetry is not None:
                     watch.trace(number, requested_at, state, site)
@@ -86,7 +83,12 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
             fairy = original(self)
         except BaseException as error:
             try:
-                _refuse(watch, state, number, meta, requested_at, error)
+                if not told:
+                    recorder.ring.write(
+                        _REQUEST, requested_at, number, 0, state.number, site,
+                        intended_at, who, context, item, waiting, held, opened if opened > 0 else 0,
+                    )  # fmt: skip
+                _refuse(watch, state, number, site, requested_at, error)
             except Exception:
                 failed()
             raise
@@ -96,33 +98,42 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
             lease = Lease()
             lease.number = number
             lease.pool = state
-            lease.meta = meta
+            lease.site = site
             lease.record = id(record)
+            lease.task = None if task is None else weakref.ref(task)
             lease.written_at = acquired_at
             lease.pending = []
-            if task is not None:
-                lease.task = weakref.ref(task)
-            wait = dial = ping = word = flags = 0
+            lease.flags = lease.sql = lease.statements = lease.transactions = lease.reset_at = lease.returned_at = 0
+            lease.in_sql = lease.in_transaction = False
+            wait = dial = ping = flags = 0
             if spent and (note := spent.pop(id(record), None)) is not None:
-                wait, dial, ping = watch.settle(note, requested_at, number, meta)
-            connection = connections.get(id(fairy.dbapi_connection))
-            if connection is not None:
-                lease.connection = connection.number
-                word = connection.word
-                if not connection.used:
-                    connection.used = True
-                    flags = FRESH
-                if connection.inherited:
-                    watch.inherited(connection)
-            state.checked_out = held = state.checked_out + 1
-            if held > state.size > 0:
+                wait, dial, ping = watch.settle(note, requested_at, number, state, site)
+            connection = connections.get(id(fairy.dbapi_connection)) or _UNKNOWN
+            lease.connection = connection.number
+            if not connection.used:
+                connection.used = True
+                flags = FRESH
+            if connection.inherited:
+                watch.inherited(connection)
+            state.checked_out = out = state.checked_out + 1
+            if out > state.size > 0:
                 flags |= OVERFLOW
-            recorder.ring.words(acquired_at, number, meta | flags | _CHECKOUT, wait, dial, ping, word)
+            if told:
+                recorder.ring.write(
+                    _CHECKOUT, acquired_at, number, flags, state.number, site,
+                    wait, dial, ping, connection.number, connection.backend_pid,
+                )  # fmt: skip
+            else:
+                recorder.ring.acquired(
+                    number, state.number, site,
+                    requested_at, intended_at, who, context, item, waiting, held, opened,
+                    acquired_at, flags, wait, dial, ping, connection.number, connection.backend_pid,
+                )  # fmt: skip
             leases[id(fairy)] = lease
             if state.shared:
                 watch.guard(lease, fairy)
-            if not number & _SAMPLE_MASK:
-                lease.sampled = True
+            lease.sampled = not number & _SAMPLE_MASK
+            if lease.sampled:
                 watch.overhead(acquired_at)
         except Exception:
             failed()
@@ -264,7 +275,7 @@ def _give_back(watch: Watch) -> Callable[[Lease, Any], None]:
             elif returning:
                 returning.pop(lease.record, None)
             if lease.task is not None and (task := lease.task()) is not None and task.cancelling():
-                lease.flags |= CANCELLED
+                lease.flags |= CANCELLED << 8
             watch.end(lease, lease.returned_at or now)
             if lease.sampled:
                 watch.overhead(now)
@@ -296,7 +307,7 @@ def return_record(watch: Watch, original: Callable[..., Any], _: Any) -> Callabl
     return _return_conn
 
 
-def _refuse(watch: Watch, state: PoolState, number: int, meta: int, requested_at: int, error: BaseException) -> None:
+def _refuse(watch: Watch, state: PoolState, number: int, site: int, requested_at: int, error: BaseException) -> None:
     """The request ends without a connection."""
     now = monotonic_ns()
     if isinstance(error, PoolTimeoutError):
@@ -306,13 +317,14 @@ def _refuse(watch: Watch, state: PoolState, number: int, meta: int, requested_at
     else:  # CancelledError, GreenletExit, GeneratorExit, KeyboardInterrupt
         flags = CANCELLED
     note = watch.spent.pop(id(error), None)
-    wait, dial, ping = (0, 0, 0) if note is None else watch.settle(note, requested_at, number, meta)
-    watch.recorder.ring.words(
-        now,
-        number,
-        meta | flags | Kind.REFUSED,
-        wait,
-        dial,
-        ping,
-        watch.recorder.error(error) | (state.waiting & 0xFFFF) << 32 | (state.checked_out & 0xFFFF) << 48,
-    )
+    wait, dial, ping = (0, 0, 0) if note is None else watch.settle(note, requested_at, number, state, site)
+    why = watch.recorder.error(error)
+    watch.recorder.ring.write(
+        Kind.REFUSED, now, number, flags, state.number, site,
+        wait, dial, ping, why, max(0, state.waiting), max(0, state.checked_out),
+    )  # fmt: skip
+
+
+_UNKNOWN = ConnectionState(0, PoolState(0, None), 0, 0)
+"""A connection that was opened before capture began."""
+_UNKNOWN.used = True

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from poolctl.capture.state import Lease
-from poolctl.capture.watch import TOGETHER_NS, Watch
+from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
 
-CANCELLED, CONTROL, ERROR = (int(flag) << 8 for flag in (Flag.CANCELLED, Flag.SKIPPED, Flag.ERROR))
-_STATEMENT = int(Kind.STATEMENT)
-_END = int(Kind.STATEMENT) | CONTROL
+CONTROL, ERROR = int(Flag.SKIPPED), int(Flag.ERROR)
+CANCELLED = int(Flag.CANCELLED) << 8
 
 FETCH_WORTH_NS = 20_000
 """A shorter fetch gets no record of its own; it is in the lease's sql time anyway."""
@@ -38,7 +37,7 @@ def execute(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...,
         try:
             result = original(self, cursor, statement, parameters, context)
         except BaseException as error:
-            _worked(watch, lease, started_at, _STATEMENT, statement, error)
+            _worked(watch, lease, started_at, 0, statement, error)
             raise
         try:
             ended_at = monotonic_ns()
@@ -47,10 +46,7 @@ def execute(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...,
             lease.statements += 1
             lease.sql += ended_at - started_at
             number = recorder.statements.get(statement) or recorder.statement(statement)
-            if ended_at - lease.written_at < TOGETHER_NS:
-                lease.pending.append((ended_at, lease.meta | _STATEMENT, started_at, number))
-            else:
-                worked(lease, ended_at, lease.meta | _STATEMENT, started_at, number)
+            worked(lease, ended_at, 0, started_at, number, 0)
             if lease.sampled:
                 watch.overhead(ended_at)
         except Exception:
@@ -70,7 +66,7 @@ def execute_no_params(watch: Watch, original: Callable[..., Any], _: Any) -> Cal
             lease = None
         if lease is None or lease.in_sql:
             return original(self, cursor, statement, context)
-        return _timed(watch, lease, _STATEMENT, statement, original, self, cursor, statement, context)
+        return _timed(watch, lease, 0, statement, original, self, cursor, statement, context)
 
     return do_execute_no_params
 
@@ -88,7 +84,7 @@ def end_transaction(watch: Watch, original: Callable[..., Any], _: Any) -> Calla
         try:
             result = original(self, dbapi_connection)
         except BaseException as error:
-            _worked(watch, lease, started_at, _END, None, error)
+            _worked(watch, lease, started_at, CONTROL, None, error)
             raise
         try:
             ended_at = monotonic_ns()
@@ -100,10 +96,7 @@ def end_transaction(watch: Watch, original: Callable[..., Any], _: Any) -> Calla
                 lease.reset_at = ended_at
             else:
                 lease.sql += ended_at - started_at
-                if ended_at - lease.written_at < TOGETHER_NS:
-                    lease.pending.append((ended_at, lease.meta | _END, started_at, 0))
-                else:
-                    worked(lease, ended_at, lease.meta | _END, started_at, 0)
+                worked(lease, ended_at, CONTROL, started_at, 0, 0)
                 if lease.sampled:
                     watch.overhead(ended_at)
         except Exception:
@@ -133,26 +126,26 @@ def fetch(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., A
     return fetch
 
 
-def _timed(watch: Watch, lease: Lease, what: int, text: Any, original: Callable[..., Any], *args: Any) -> Any:
+def _timed(watch: Watch, lease: Lease, flags: int, text: Any, original: Callable[..., Any], *args: Any) -> Any:
     lease.in_sql = True
     started_at = monotonic_ns()
     try:
         result = original(*args)
     except BaseException as error:
-        _worked(watch, lease, started_at, what, text, error)
+        _worked(watch, lease, started_at, flags, text, error)
         raise
-    _worked(watch, lease, started_at, what, text, None)
+    _worked(watch, lease, started_at, flags, text, None)
     return result
 
 
-def _worked(watch: Watch, lease: Lease, started_at: int, what: int, text: Any, error: BaseException | None) -> None:
-    """The database worked for the holder, or failed to. `what`: the kind and its flags. Never raises."""
+def _worked(watch: Watch, lease: Lease, started_at: int, flags: int, text: Any, error: BaseException | None) -> None:
+    """The database worked for the holder, or failed to.  Never raises."""
     try:
         now = monotonic_ns()
         lease.in_sql = False
         why = 0
         if error is not None:
-            what |= ERROR
+            flags |= ERROR
             why = watch.recorder.error(error)
             if isinstance(error, asyncio.CancelledError):
                 lease.flags |= CANCELLED
@@ -164,7 +157,7 @@ def _worked(watch: Watch, lease: Lease, started_at: int, what: int, text: Any, e
             return
         lease.sql += now - started_at
         statement = 0 if text is None else watch.recorder.statement(text)
-        watch.worked(lease, now, lease.meta | what, started_at, statement | why << 32)
+        watch.worked(lease, now, flags, started_at, statement, why)
     except Exception:
         watch.recorder.count_error()
 

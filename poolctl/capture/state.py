@@ -10,26 +10,25 @@ from typing import Any
 
 
 class Lease:
-    """A connection that somebody holds. What is not set on the object is the class's: most leases set few of these."""
+    """A connection that somebody holds. What is not set on the object is the class's."""
 
     number: int
     pool: PoolState
     record: int
     """id of SQLAlchemy's record."""
-    meta: int
-    """pool << 16 | site << 32: with the kind and the flags, the fourth word of every record of this lease."""
+    site: int
     task: weakref.ref[Any] | None = None
     """The asyncio task that asked."""
     connection: int = 0
     flags: int = 0
-    """Of the record that will end it."""
+    """Of the record that will end it, << 8."""
     in_sql: bool = False
     in_transaction: bool = False
     sql: int = 0
     statements: int = 0
     transactions: int = 0
-    pending: list[tuple[int, int, int, int]]
-    """STATEMENT records not yet written: at, meta, started_at, statement | error << 32."""
+    pending: list[int]
+    """Fields of STATEMENT records not yet written (`RingWriter.end`)."""
     written_at: int
     """When the last of this lease's records was written."""
     closing_at: int = 0
@@ -43,6 +42,15 @@ class Lease:
     detached: bool = False
     guard: weakref.ref[Any] | None = None
     """On a pool that shares its record: tells when the holder was collected."""
+
+    @property
+    def meta(self) -> int:
+        """pool << 16 | site << 32: with the kind and the flags, the fourth word of a record (`RingWriter.words`)."""
+        return self.pool.meta | self.site << 32
+
+    @meta.setter
+    def meta(self, meta: int) -> None:
+        self.site = meta >> 32
 
 
 class Spent:
@@ -84,7 +92,7 @@ class PoolState:
         "watched",
     )
 
-    def __init__(self, number: int, ref: weakref.ref[Any]) -> None:
+    def __init__(self, number: int, ref: weakref.ref[Any] | None) -> None:
         self.number = number
         self.ref = ref
         self.size = 0
