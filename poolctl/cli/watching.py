@@ -48,6 +48,8 @@ def run(plan: WatchPlan, settings: Settings, output: Output, *, quiet: bool) -> 
         sys.stderr, "diagnose", None, terminal=terminal, color=streams.wants_color(sys.stderr), quiet=quiet
     ) as view:
         recorded = observe(plan, view.update)
+    for note in recorded.read_meta().get("notes", ()):
+        streams.say(f"note: {note}")
     report = judged(recorded, settings)
     recorded.write_text("report.json", render(report, "json"))
     output.deliver([report])

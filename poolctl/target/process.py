@@ -11,6 +11,7 @@ import os
 import platform
 import pwd
 import struct
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,6 +76,31 @@ def look_at(pid: int) -> Process:
         raise gone(pid) from None
     executable = _program(pid).removesuffix(" (deleted)")
     return Process(pid, executable, version, uid, addresses)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process is there and runs."""
+    try:
+        return _status(pid)["State"][0] not in "ZX"
+    except TargetError:
+        return False
+
+
+def refuse_unreachable(process: Process, file: Path, directory: Path) -> None:
+    """Raise TargetError when the process, as another user, cannot read poolctl or write into the run directory."""
+    if process.uid == os.geteuid():
+        return
+    os.chown(directory, process.uid, -1)
+    for path in directory.iterdir():
+        os.chown(path, process.uid, -1)
+    for path, may in ((file, "r"), (directory, "w")):
+        asked = subprocess.run(["/usr/bin/test", f"-{may}", path], user=process.uid, check=False)  # noqa: S603
+        if asked.returncode:
+            what = "read poolctl's files" if may == "r" else "write the run"
+            hint = f"run poolctl as {_user(process.uid)}" + (", or give --runs-dir /tmp/poolctl" if may == "w" else "")
+            raise TargetError(
+                f"process {process.pid} belongs to {_user(process.uid)}, who may not {what}: {path}", hint
+            )
 
 
 def gone(pid: int) -> TargetError:

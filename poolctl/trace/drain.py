@@ -12,11 +12,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+from poolctl.clock import NS, monotonic_ns
 from poolctl.errors import InputError
 from poolctl.trace import eventfile
 from poolctl.trace.events import RECORD_BYTES
 from poolctl.trace.ring import SAMPLE_EVERY, RingReader
 from poolctl.trace.run import output_error
+
+PROMISE_NS = 30 * NS
+"""A guest whose ring nobody has read for so long may take its leave."""
 
 
 class Drain:
@@ -52,6 +56,7 @@ class Drain:
 
         What could not be written is kept and tried again by the next call; the application never notices.
         """
+        self._reader.promise(monotonic_ns() + PROMISE_NS)
         records = self._reader.read(final=final)
         names = self._reader.read_names()  # after the records: every number they use is in it
         for line in names.splitlines() if b'"kind": "capture"' in names else ():

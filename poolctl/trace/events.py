@@ -82,7 +82,8 @@ class Flag(IntFlag):
     SKIPPED = 128
     """OPERATION: never started (too many in flight). STATEMENT: a commit or rollback, not a statement."""
     UNSEEN = 128
-    """REQUEST: the request itself was not seen (a log does not tell); `at` is the latest that it can have been made."""
+    """REQUEST: the request itself was not seen (a log does not tell, or it was made before capture began); `at` is the
+    latest that it can have been made."""
 
 
 PAYLOADS: dict[Kind, tuple[tuple[str, str], ...]] = {

@@ -25,7 +25,7 @@ from threading import RLock
 
 from poolctl.clock import Anchor
 from poolctl.errors import InputError
-from poolctl.trace.events import LAYOUTS, RECORD_BYTES, VERSION, Kind
+from poolctl.trace.events import LAYOUTS, RECORD_BYTES, VERSION
 from poolctl.trace.run import output_error
 
 MAGIC = b"POOLRING"
@@ -48,18 +48,6 @@ COUNTERS = ("errors", "overhead_ns", "sampled", "names_dropped", "closed")
 SAMPLE_EVERY = 64
 """The writer times itself in one lease of so many; `overhead_ns` is of those only."""
 
-FIELDS = 12
-"""Fields of a STATEMENT, of a RESET written as one, and of a CHECKIN record."""
-_TOGETHER = 8
-"""Records packed by one call, at most."""
-_PACK_REQUEST = LAYOUTS[Kind.REQUEST].pack_into
-_PACK_CHECKOUT = LAYOUTS[Kind.CHECKOUT].pack_into
-_PACK_STATEMENT = LAYOUTS[Kind.STATEMENT].pack_into
-_PACK_ACQUIRED = struct.Struct(LAYOUTS[Kind.REQUEST].format + LAYOUTS[Kind.CHECKOUT].format[1:]).pack_into
-_PACK_END = [
-    struct.Struct("<" + LAYOUTS[Kind.STATEMENT].format[1:] * n + LAYOUTS[Kind.CHECKIN].format[1:]).pack_into
-    for n in range(_TOGETHER)
-]
 _PACK_WORDS = struct.Struct("<8Q").pack_into
 _PACK = {int(kind): layout.pack_into for kind, layout in LAYOUTS.items()}
 
@@ -93,7 +81,7 @@ class RingWriter:
         self._body = view[records_at:]
         self._sequences = view[records_at:].cast("Q")
         self._mask = records - 1
-        self._following = 1
+        self._next = itertools.count(1).__next__
         self.counters = view[_COUNTERS_AT : _COUNTERS_AT + 8 * len(COUNTERS)].cast("Q")
         """In the order of `COUNTERS`."""
         self.promise = view[_PROMISE_AT : _PROMISE_AT + 8].cast("Q")
@@ -104,76 +92,21 @@ class RingWriter:
 
     def write(self, kind: int, at: int, lease: int, flags: int, pool: int, site: int, *payload: int) -> None:
         """Write one record of any kind; `payload` in the order of `events.PAYLOADS`."""
-        self._following = (sequence := self._following) + 1  # one statement: nothing comes in between under a GIL
+        sequence = self._next()
         offset = (sequence & self._mask) << 6
         _PACK[kind](self._body, offset, 0, at, lease, kind, flags, pool, site, *payload)
         self._sequences[offset >> 3] = sequence
 
     def words(self, at: int, lease: int, meta: int, first: int, second: int, third: int, fourth: int) -> None:
-        """Write one record given as 64-bit words; `meta` is kind | flags << 8 | pool << 16 | site << 32."""
-        self._following = (sequence := self._following) + 1  # one statement: nothing comes in between under a GIL
+        """Write one record given as 64-bit words; `meta` is kind | flags << 8 | pool << 16 | site << 32.
+
+        The way of the kinds of every lease: in an application this code is cold each time it is needed, so they share
+        these few lines.
+        """
+        sequence = self._next()
         offset = (sequence & self._mask) << 6
         _PACK_WORDS(self._body, offset, 0, at, lease, meta, first, second, third, fourth)
         self._sequences[offset >> 3] = sequence
-
-    # A lease is two writes, not five records: packing three together costs little more than packing one.
-
-    def acquired(
-        self,
-        lease: int,
-        pool: int,
-        site: int,
-        requested_at: int,
-        intended_at: int,
-        task: int,
-        context: int,
-        item: int,
-        waiting: int,
-        checked_out: int,
-        open_: int,
-        at: int,
-        flags: int,
-        wait: int,
-        connect: int,
-        ping: int,
-        connection: int,
-        backend_pid: int,
-    ) -> None:
-        """Write a REQUEST and the CHECKOUT that answers it."""
-        self._following = (sequence := self._following) + 2
-        first = sequence & self._mask
-        if first == self._mask:  # the ring's end is between them
-            _PACK_REQUEST(
-                self._body, first << 6, 0, requested_at, lease, 1, 0, pool, site,
-                intended_at, task, context, item, waiting, checked_out, open_,
-            )  # fmt: skip
-            _PACK_CHECKOUT(
-                self._body, 0, 0, at, lease, 2, flags, pool, site, wait, connect, ping, connection, backend_pid
-            )
-            self._sequences[first << 3] = sequence
-            self._sequences[0] = sequence + 1
-            return
-        _PACK_ACQUIRED(
-            self._body, first << 6, 0, requested_at, lease, 1, 0, pool, site,
-            intended_at, task, context, item, waiting, checked_out, open_,
-            0, at, lease, 2, flags, pool, site, wait, connect, ping, connection, backend_pid,
-        )  # fmt: skip
-        self._sequences[first << 3] = sequence
-        self._sequences[(first << 3) + 8] = sequence + 1
-
-    def end(self, fields: list[int]) -> None:
-        """Write any number of STATEMENT records (RESET has the same layout) and a CHECKIN: all their fields, in order."""
-        count = len(fields) // FIELDS
-        self._following = (sequence := self._following) + count
-        first = sequence & self._mask
-        if count <= len(_PACK_END) and first + count <= self._mask + 1:
-            _PACK_END[count - 1](self._body, first << 6, *fields)
-        else:
-            for n in range(count):
-                pack = _PACK_END[0] if n == count - 1 else _PACK_STATEMENT
-                pack(self._body, ((first + n) & self._mask) << 6, *fields[n * FIELDS : (n + 1) * FIELDS])
-        for sequence in range(sequence, sequence + count):  # noqa: B020, PLW2901 - from the first on
-            self._sequences[(sequence & self._mask) << 3] = sequence
 
     def write_name(self, line: bytes) -> bool:
         """Publish one line for the names file; False when the arena is full."""

@@ -81,16 +81,17 @@ class _Session:
             stack.callback(self._way.end)
             drainer = RingDrainer(self._run.path, self._feed)
             stack.callback(drainer.close)
+            drainer.start()
             self._way.enter(self._run)
             self._meta["title"] = self._way.title
-            drainer.start()
             anchor = self._wait_for_first(drainer)
             self._begin(anchor, server)
             end, detail, failure = self._watch(anchor, drainer, observer)
             ended_at = monotonic_ns()
-            self._way.leave()
+            notes = self._leave()
             drainer.close()
             self._meta |= {
+                "notes": notes,
                 "end": end,
                 "end_detail": detail,
                 "ended_at_s": (ended_at - anchor.monotonic_ns) / NS,
@@ -163,6 +164,16 @@ class _Session:
             self._tell("watching")
             time.sleep(TICK_S)
         return COMPLETED, "", None
+
+    def _leave(self) -> list[str]:
+        """Take capture out; return what should be known when that failed: the run is whole all the same."""
+        try:
+            self._way.leave()
+        except PoolctlError as error:
+            return [
+                f"capture is still in {self._way.title} ({error.message}); it leaves by itself when it is used again"
+            ]
+        return []
 
     def _feed(self, records: bytes) -> None:
         with self._live_lock:

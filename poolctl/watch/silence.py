@@ -26,7 +26,7 @@ def explain_silence(command: Command, run: Run) -> TargetError:
     problems = [guest[3] for guest in guests if len(guest) == 4 and guest[2] == "problem"]
     ended = "" if command.code is None else f", which {command.describe_end()}"
     if problems:
-        return TargetError(f"capture could not begin in {command.name}: {problems[-1]}", _advice(problems[-1]))
+        return TargetError(f"capture could not begin in {command.name}: {problems[-1]}", advice(problems[-1]))
     if guests:
         count = f"{len(guests)} Python processes ran" if len(guests) > 1 else "a Python process ran"
         return TargetError(
@@ -44,8 +44,11 @@ def explain_silence(command: Command, run: Run) -> TargetError:
     )
 
 
-def _advice(problem: str) -> str:
-    return "run it on Python 3.11 or newer, or read its log (--log FILE)" if "Python 3" in problem else "report it"
+def advice(problem: str) -> str:
+    """Return what to do about a problem that a guest announced."""
+    if "Python 3" in problem or "SQLAlchemy 2" in problem:
+        return "watch it through its log (--log FILE)"
+    return "wait until its window is over" if "another poolctl" in problem else "report it with the versions there"
 
 
 def _shut_option(pid: int) -> str | None:

@@ -56,7 +56,36 @@ def begin_with_sqlalchemy(directory: str) -> None:
     if "sqlalchemy" in sys.modules:
         begin(directory)
     else:
+        announce(directory, "waiting")
         sys.meta_path.insert(0, _Awaited(directory))
+
+
+def attach(directory: str) -> None:
+    """Start capture in a process that runs; on a thread of its own. What it needs is loaded once a process."""
+    for name, module in _put_by.items():
+        sys.modules.setdefault(name, module)
+    begin_with_sqlalchemy(directory)
+
+
+def detach(directory: str) -> None:
+    """End what `attach` began: no hook, no finder and no module of ours is left where the application could meet it."""
+    try:
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Awaited)]
+        bootstrap = sys.modules.get("poolctl.capture.bootstrap")
+        if bootstrap is not None:
+            bootstrap.stop()
+        if _loaded:
+            for name in [name for name in sys.modules if name == "poolctl" or name.startswith("poolctl.")]:
+                _put_by[name] = sys.modules.pop(name)
+        announce(directory, "left")
+    except Exception as error:
+        announce(directory, "problem", f"{type(error).__name__}: {error}")
+
+
+_loaded: list[str] = []
+"""The package, if it was loaded by us and not by the application."""
+_put_by: dict[str, Any] = {}
+"""Our modules, out of sight between two attaches: loading them anew each time would only leave the old ones behind."""
 
 
 def load_package() -> None:
@@ -79,6 +108,7 @@ def load_package() -> None:
     except BaseException:
         sys.modules.pop("poolctl", None)
         raise
+    _loaded.append(PACKAGE)
 
 
 class _Awaited:
