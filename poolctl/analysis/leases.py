@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,37 +111,61 @@ class _Labels:
         return table
 
 
+@dataclass
+class _Gathered:
+    """What the processes said, as it is read: one after the other, so that only one's records are in memory."""
+
+    origin: int
+    sites: _Labels = field(default_factory=_Labels)
+    contexts: _Labels = field(default_factory=_Labels)
+    errors: _Labels = field(default_factory=_Labels)
+    parts: dict[str, list[dict[str, Array]]] = field(default_factory=lambda: {name: [] for name in cache.FRAMES})
+    counters: list[dict[str, Any]] = field(default_factory=list)
+    pools: list[list[Any]] = field(default_factory=list)
+    events: int = 0
+    lost: int = 0
+    last_s: float = 0.0
+
+    def add(self, events: Path, names_file: Path) -> None:
+        """Read one process."""
+        raw, names = read(events), read_names(names_file)
+        look = {
+            "site": self.sites.lookup(names["site"], site_text),
+            "context": self.contexts.lookup(names["context"], _name),
+            "error": self.errors.lookup(names["error"], _name),
+        }
+        for name, found in _of_process(raw, look, self.origin).items():
+            rows = len(found[next(iter(found))])
+            self.parts[name].append({"process": np.full(rows, raw.pid, np.int64), **found})
+        self.events, self.lost = self.events + raw.count, self.lost + raw.lost
+        self.last_s = max(self.last_s, columns.last_instant(raw, self.origin))
+        self.counters.append(names["capture"].get(0, {}))
+        self.pools += [[raw.pid, number, entry] for number, entry in sorted(names["pool"].items())]
+
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """Join the processes; what was gathered is used up."""
+        parts, contexts, errors = self.parts, list(self.contexts.codes), list(self.errors.codes)
+        return {
+            "leases": frames.leases(parts.pop("leases"), self.sites.entries, list(self.sites.codes), contexts, errors),
+            "operations": frames.operations(parts.pop("operations"), contexts, errors),
+            "connections": frames.connections(parts.pop("connections")),
+            "samples": frames.samples(parts.pop("samples")),
+            "statements": frames.statements(parts.pop("statements")),
+        }
+
+
 def _build(run: Run, meta: dict[str, Any]) -> cache.Kept:
-    sites, contexts, errors = _Labels(), _Labels(), _Labels()
-    parts: dict[str, list[dict[str, Array]]] = {name: [] for name in cache.FRAMES}
-    counters: list[dict[str, Any]] = []
-    pools: list[list[Any]] = []
-    events = lost = 0
-    last = 0.0
     files = run.event_files()
     origin = int(meta["anchor"][0]) if meta.get("anchor") else min(map(first_instant, files), default=0)
+    gathered = _Gathered(origin)
     for path in files:
-        raw, names = read(path), read_names(run.names_file(path))
-        look = {
-            "site": sites.lookup(names["site"], site_text),
-            "context": contexts.lookup(names["context"], _name),
-            "error": errors.lookup(names["error"], _name),
-        }
-        for name, found in _of_process(raw, look, origin).items():
-            parts[name].append({"process": np.full(len(found[next(iter(found))]), raw.pid, np.int64), **found})
-        events, lost, last = events + raw.count, lost + raw.lost, max(last, columns.last_instant(raw, origin))
-        counters.append(names["capture"].get(0, {}))
-        pools += [[raw.pid, number, entry] for number, entry in sorted(names["pool"].items())]
-    made = {
-        "leases": frames.leases(
-            parts.pop("leases"), sites.entries, list(sites.codes), list(contexts.codes), list(errors.codes)
-        ),
-        "operations": frames.operations(parts.pop("operations"), list(contexts.codes), list(errors.codes)),
-        "connections": frames.connections(parts.pop("connections")),
-        "samples": frames.samples(parts.pop("samples")),
-        "statements": frames.statements(parts.pop("statements")),
+        gathered.add(path, run.names_file(path))
+    facts = {
+        "capture": _capture(gathered.events, gathered.lost, gathered.counters),
+        "pools": gathered.pools,
+        "last_s": gathered.last_s,
     }
-    return cache.Kept(made, {"capture": _capture(events, lost, counters), "pools": pools, "last_s": last})
+    return cache.Kept(gathered.frames(), facts)
 
 
 def _of_process(raw: Columns, look: dict[str, Array], origin: int) -> dict[str, dict[str, Array]]:

@@ -2,7 +2,7 @@
 
 In: text, read before anything runs. Out: `Objective`. Grammar: `[STATISTIC] MEASURE OP VALUE[UNIT]`. A duration
 without a statistic means its p95, an event its count, or its rate where the value is a share (`%`) or a rate (`/s`).
-How a run is held to one is in `analysis.judging`.
+How a run is held to one is in `analysis.gate`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from poolctl.analysis import breakdown, findings, judging, occupancy, validity
+from poolctl.analysis import breakdown, findings, gate, occupancy, validity
 from poolctl.analysis.leases import Tables, tables
 from poolctl.analysis.objectives import Objective, parse
 from poolctl.analysis.verdict import Case, decide
@@ -50,7 +50,7 @@ def analyse(run: Run, settings: Settings | None = None) -> Report:
     load = validity.load_info(view)
     checks = validity.checks(view, load)
     invalid = validity.why_invalid(checks)
-    results = [judging.judge(objective, view, invalid) for objective in objectives]
+    results = [gate.judge(objective, view, invalid) for objective in objectives]
     found = findings.find(view)
     sizing = _sizing(view, objectives, checks)
     verdict = decide(Case(view, checks, found, results, sizing))

@@ -34,6 +34,7 @@ STARVED_SHARE = 0.5
 """Of the waiting, while a connection was free."""
 LOCK_SHARE = 0.3
 """Of the server's busy sessions, waiting for a lock."""
+NO_SLOWER = 1.2
 SQL_SHARE = 0.5
 """Of the hold: above it the database decides how long connections are held."""
 
@@ -192,6 +193,12 @@ def _larger(sizing: Sizing | None, settings: PoolSettings) -> bool:
     return best is not None and today is not None and best > today
 
 
+def _slower(factor: float) -> str:
+    if factor < NO_SLOWER:
+        return "; statements were no slower while the pool was full"
+    return f"; statements took {factor:.1f} × as long while the pool was full"
+
+
 def _evidence(case: Case, pressed: Pressure) -> list[str]:
     """What separates the verdicts, each with its number and the threshold used."""
     view = case.view
@@ -207,7 +214,7 @@ def _evidence(case: Case, pressed: Pressure) -> list[str]:
             f"(threshold {format_share(STARVED_SHARE)})"
         )
     if pressed.sql_share is not None:
-        slower = "" if pressed.slower is None else f"; statements took {pressed.slower:.1f} × as long while it was full"
+        slower = "" if pressed.slower is None else _slower(pressed.slower)
         share = f"{format_share(pressed.sql_share)} of the hold (threshold {format_share(SQL_SHARE)})"
         lines.append(f"database: SQL took {share}{slower}")
         asked = " (the scenario thinks while it holds)" if view.tables.meta.get("think_in_hold") else ""

@@ -3,7 +3,7 @@
 import pytest
 from synthesis import Lease, operations_of, through_pool, write_run
 
-from poolctl.analysis.judging import judge
+from poolctl.analysis.gate import judge
 from poolctl.analysis.leases import tables
 from poolctl.analysis.objectives import parse
 from poolctl.analysis.summary import target_of

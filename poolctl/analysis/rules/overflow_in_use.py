@@ -19,7 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
+from poolctl.analysis.breakdown import time_values
 from poolctl.analysis.rule import Rule, bands
+from poolctl.analysis.stats import quantile
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, Severity
 from poolctl.units import format_share
@@ -43,5 +47,11 @@ def check(view: View) -> Iterator[Finding]:
         [bands(f"{format_share(used)} of max_overflow", policy.overflow_warning, policy.overflow_alert, format_share)],
         f"pool_size={settings.pool_size + each}, max_overflow={max(0, (settings.max_overflow or 0) - each)}: "
         "the same total, kept open",
-        severity=Severity.ERROR if used >= policy.overflow_alert else Severity.WARNING,
+        severity=Severity.ERROR if used >= policy.overflow_alert and _short(view) else Severity.WARNING,
     )
+
+
+def _short(view: View) -> bool:
+    """Whether requests suffered: a safety valve that was opened fully, and sufficed, did its work."""
+    p95 = quantile(np.sort(time_values(view, "acquire")), 0.95)
+    return view.timed_out > 0 or (p95 is not None and p95 > view.policy.acquire_time_warning_s)

@@ -1,4 +1,4 @@
-"""Judging: what a run says to its objectives.
+"""Gate: what a run says to its objectives.
 
 In: an Objective, a View. Out: `ObjectiveResult` with value, interval and one of pass, fail, inconclusive.
 
