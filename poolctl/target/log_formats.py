@@ -25,11 +25,15 @@ SAMPLE = 512
 LARGEST_PID = 4_194_304
 """Linux's PID_MAX_LIMIT; a thread's number is an address, and larger."""
 MOST_PROCESSES = 4096
+MOST_WRITERS = 16_384
+"""Writers that are remembered at once."""
 
 _INTS = re.compile(r"(?<![\w.-])\d+(?![\w.])")
 _PID = re.compile(r"(?:\b(?:pid|process|process_?id|proc)\s*[=:#]\s*\"?'?|\w\[)(\d+)", re.IGNORECASE)
 _TID = re.compile(r"\b(?:tid|thread|thread_?id|ident)\s*[=:#]\s*\"?'?(\d+)", re.IGNORECASE)
-_TASK = re.compile(r"\btask(?:_?name)?\s*[=:]\s*\"?'?([^\s\"',;\])}]+)|\b(Task-\d+)\b", re.IGNORECASE)
+_TASK_NAME = re.compile(r"\btask(?:_?name)?\s*[=:]\s*\"?'?([^\s\"',;\])}]+)", re.IGNORECASE)
+_TASK_NUMBER = re.compile(r"\bTask-\d+\b")
+_NO_TASK = ("Task", "None", "null", "-")
 _PROCESS_NAME = re.compile(r"\b((?:Spawn|Fork|ForkServer)?(?:Process|PoolWorker)-\d+(?::\d+)*)\b")
 _THREAD_NAME = re.compile(r"\b(MainThread|Thread-\d+|ThreadPoolExecutor-\d+_\d+|Dummy-\d+|asyncio_\d+)\b")
 _SOURCE = re.compile(r"^(?:\[pod/([^\]]+)\] |([\w][\w.-]*?-\d+|[\w.-]+\.\d+\.\w+)\s+\| )")
@@ -71,11 +75,21 @@ class Entry(NamedTuple):
     context: str
 
 
+class Writer(NamedTuple):
+    """Who wrote a line, apart from its task's number."""
+
+    named: bool
+    """A pool's logger did."""
+    process: tuple[str, int | str]
+    thread: int | str
+    task: str
+    pool_class: str
+    pool_name: str
+
+
 def take_apart(text: str) -> Said | None:
     """Return what a line says of a pool, or None; containers' envelopes and colours are taken off."""
-    if "\x1b" in text:
-        text = _ANSI.sub("", text)
-    found = log_fields.object_of(text) if "{" in text else None
+    text, found = _unwrap(text)
     if found is not None:
         before, fields = found
         inner = log_fields.field(fields, "message")
@@ -89,6 +103,17 @@ def take_apart(text: str) -> Said | None:
     return Said(text, message, f"{text[: message.start]}\0{text[message.end :]}", None)
 
 
+def _unwrap(text: str) -> tuple[str, tuple[str, Fields] | None]:
+    """Return a line without colours and Docker's own envelope, and the JSON object in it, if any."""
+    if "\x1b" in text:
+        text = _ANSI.sub("", text)
+    found = log_fields.object_of(text) if "{" in text else None
+    if found is not None and "log" in found[1] and "stream" in found[1]:
+        text = f"{found[0]} {found[1].get('time', '')} {str(found[1]['log']).rstrip()}"
+        found = log_fields.object_of(text)
+    return text, found
+
+
 @dataclass
 class Layout:
     """How this log's lines are written, learned from a sample."""
@@ -96,6 +121,7 @@ class Layout:
     now: datetime
     clock: Clock = field(init=False)
     json_time: bool = False
+    """Most lines are JSON, with a time of their own."""
     names_loggers: bool = False
     """Lines say which logger wrote them, so that another library's "Closing connection" is known as such."""
     pid_keyed: bool = False
@@ -104,6 +130,7 @@ class Layout:
     thread_at: int = -1
     process_named: bool = False
     several_times: bool = False
+    _writers: dict[str, Writer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.clock = Clock(self.now)
@@ -117,6 +144,7 @@ class Layout:
         """Learn the layout from lines that pools wrote."""
         self.names_loggers = any(_logger(said) for said in sample)
         texts = [said for said in sample if said.fields is None or _time(said) is None]
+        self.json_time = len(texts) < len(sample) / 2
         self.clock.learn(said.outside for said in texts)
         self.several_times = any(len(all_times(said.outside)) > 1 for said in sample)
         plain = [(said, without_times(said.outside)) for said in sample]
@@ -154,51 +182,81 @@ class Layout:
     def read(self, said: Said) -> Entry | None:
         """Return what a line says; None: another library wrote it."""
         outside, fields = said.outside, said.fields
-        named = _logger(said)
-        if self.names_loggers and named is None and said.message.what not in APPLICATIONS:
-            return None
-        at = None if fields is None else _value(self.clock, fields)
+        at = None if fields is None else self.clock.value(log_fields.field(fields, "time"))
         if at is None:
             read = self.clock.read(outside)
             if read is not None:
                 at, start, end = read
                 outside = without_times(outside) if self.several_times else f"{outside[:start]} {outside[end:]}"
-        source = _SOURCE.search(outside)
-        pid: int | str = 0
-        thread: int | str = 0
         task = ""
+        if "Task-" in outside and (numbered := _TASK_NUMBER.search(outside)):
+            task = numbered[0]
+            outside = f"{outside[: numbered.start()]}Task{outside[numbered.end() :]}"
         if fields is not None:
-            pid, thread, task = _of_fields(fields)
-        if self.pid_keyed and not pid:
-            match = _PID.search(outside)
-            pid = int(match[1]) if match else 0
-        if self.pid_at >= 0 or self.thread_at >= 0:
-            numbers = _INTS.findall(outside)
-            if not pid and 0 <= self.pid_at < len(numbers):
-                pid = int(numbers[self.pid_at])
-            if not thread and 0 <= self.thread_at < len(numbers):
-                thread = int(numbers[self.thread_at])
-        if self.process_named and not pid:
-            match = _PROCESS_NAME.search(outside)
-            pid = match[1] if match else 0
-        if not thread:
-            match = _TID.search(outside) or _THREAD_NAME.search(outside)
-            thread = (int(match[1]) if match[1].isdigit() else match[1]) if match else 0
-        if not task and "ask" in outside:
-            match = _TASK.search(outside)
-            task = (match[1] or match[2]) if match else ""
+            writer = self._writer(said, outside)
+        else:  # but for its time and its task, one writer's lines begin alike
+            known = self._writers.get(outside)
+            if known is None:
+                if len(self._writers) >= MOST_WRITERS:
+                    self._writers.clear()
+                known = self._writers[outside] = self._writer(said, outside)
+            writer = known
+        if self.names_loggers and not writer.named and said.message.what not in APPLICATIONS:
+            return None
         return Entry(
             said.message,
             said.text,
             at,
+            writer.process,
+            writer.thread,
+            task or writer.task,
+            writer.pool_class,
+            writer.pool_name,
+            0 if fields is None else _trace(fields),
+            "" if fields is None else str(log_fields.field(fields, "context") or ""),
+        )
+
+    def instant(self, text: str) -> int | None:
+        """Return when any line of the log was written, in nanoseconds since 1970; None: it does not say."""
+        text, found = _unwrap(text)
+        if found is not None and self.json_time:
+            return self.clock.value(log_fields.field(found[1], "time"))
+        read = self.clock.read(text)
+        return None if read is None else read[0]
+
+    def _writer(self, said: Said, outside: str) -> Writer:
+        named = _logger(said)
+        source = _SOURCE.search(outside)
+        pid, thread, task = (0, 0, "") if said.fields is None else _of_fields(said.fields)
+        if not pid:
+            pid = self._pid(outside)
+        if not thread:
+            numbers = _INTS.findall(outside) if self.thread_at >= 0 else []
+            match = _TID.search(outside) or _THREAD_NAME.search(outside)
+            if 0 <= self.thread_at < len(numbers):
+                thread = int(numbers[self.thread_at])
+            elif match:
+                thread = _whole(match[1])
+        if not task and (keyed := _TASK_NAME.search(outside)):
+            task = keyed[1]
+        return Writer(
+            bool(named),
             ((source[1] or source[2]) if source else "", pid),
             thread,
-            "" if task in ("None", "-", "null") else task,
-            (named[2] if named and named[2] else "psycopg_pool" if named and named[1] == "psycopg.pool" else "?"),
+            "" if task in _NO_TASK else task,
+            (named[2] or ("psycopg_pool" if named[1] == "psycopg.pool" else "?")) if named else "?",
             (named[3] or "") if named else "",
-            _trace(fields),
-            str(log_fields.field(fields, "context") or "") if fields else "",
         )
+
+    def _pid(self, outside: str) -> int | str:
+        if self.pid_keyed:
+            match = _PID.search(outside)
+            return int(match[1]) if match else 0
+        if self.pid_at >= 0:
+            numbers = _INTS.findall(outside)
+            return int(numbers[self.pid_at]) if self.pid_at < len(numbers) else 0
+        match = _PROCESS_NAME.search(outside) if self.process_named else None
+        return match[1] if match else 0
 
 
 def number_of(name: int | str) -> int:
@@ -225,10 +283,6 @@ def _time(said: Said) -> int | None:
     return None if said.fields is None else Clock(datetime.now(UTC)).value(log_fields.field(said.fields, "time"))
 
 
-def _value(clock: Clock, fields: Fields) -> int | None:
-    return clock.value(log_fields.field(fields, "time"))
-
-
 def _of_fields(fields: Fields) -> tuple[int | str, int | str, str]:
     pid, thread = (log_fields.field(fields, role) or 0 for role in ("process", "thread"))
     task = log_fields.field(fields, "task")
@@ -242,9 +296,9 @@ def _whole(value: object) -> int | str:
     return int(text) if text.isdigit() else text
 
 
-def _trace(fields: Fields | None) -> int:
+def _trace(fields: Fields) -> int:
     """Return the trace id of a JSON line; 0: none."""
-    value = log_fields.field(fields, "trace") if fields else None
+    value = log_fields.field(fields, "trace")
     if value is None:
         return 0
     text = str(value).replace("-", "").removeprefix("0x")

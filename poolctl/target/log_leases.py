@@ -12,6 +12,11 @@ from dataclasses import dataclass, field
 from poolctl.target.log_records import LogPool, LogProcess, Records
 from poolctl.trace.events import UNKNOWN, UNKNOWN_COUNT, Flag, Kind
 
+TIMED_OUT, CANCELLED, INVALIDATED, ABANDONED = (
+    int(flag) for flag in (Flag.TIMED_OUT, Flag.CANCELLED, Flag.INVALIDATED, Flag.ABANDONED)
+)
+FRESH, UNSEEN, ERROR = int(Flag.FRESH), int(Flag.UNSEEN), int(Flag.ERROR)
+
 
 @dataclass(slots=True, eq=False)
 class Lease:
@@ -64,14 +69,14 @@ class Ledger:
         """The connection was given back, or invalidated; at `at` the slot was as good as free."""
         self._begin(lease)
         self._write(lease, Kind.CHECKIN, at, flags, UNKNOWN, UNKNOWN, UNKNOWN, 0, 0)
-        end = "cancelled" if flags & Flag.CANCELLED else "invalidated" if flags & Flag.INVALIDATED else "returned"
-        self._end(lease, "abandoned" if flags & Flag.ABANDONED else end)
+        end = "cancelled" if flags & CANCELLED else "invalidated" if flags & INVALIDATED else "returned"
+        self._end(lease, "abandoned" if flags & ABANDONED else end)
 
     def detach(self, lease: Lease, at: int, flags: int = 0) -> None:
         """The connection left the pool, at `at` at the latest."""
         self._begin(lease)
         self._write(lease, Kind.DETACH, at, flags, UNKNOWN, 0, lease.connection, 0, 0, 0)
-        self._end(lease, "abandoned" if flags & Flag.ABANDONED else "detached")
+        self._end(lease, "abandoned" if flags & ABANDONED else "detached")
 
     def refuse(self, lease: Lease, at: int, flags: int, error: str = "") -> None:
         """The request ended without a connection."""
@@ -89,7 +94,7 @@ class Ledger:
             UNKNOWN_COUNT,
             min(lease.checked_out, UNKNOWN_COUNT - 1),
         )
-        self._end(lease, "timed_out" if flags & Flag.TIMED_OUT else "cancelled" if flags & Flag.CANCELLED else "failed")
+        self._end(lease, "timed_out" if flags & TIMED_OUT else "cancelled" if flags & CANCELLED else "failed")
 
     def leave(self, lease: Lease) -> None:
         """The log ends, and the lease does not."""
@@ -119,18 +124,18 @@ class Ledger:
         """A lease that began before the log did has ended."""
         self.orphans += 1
         lease = Lease(process, pool, process.lease(), 0, at, connection=connection)
-        if flags & Flag.ABANDONED:
+        if flags & ABANDONED:
             self._write(lease, Kind.DETACH, at, flags, UNKNOWN, 0, connection, 0, 0, 0)
         else:
             self._write(lease, Kind.CHECKIN, at, flags, UNKNOWN, UNKNOWN, UNKNOWN, 0, 0)
-        self.ends["abandoned" if flags & Flag.ABANDONED else "invalidated" if flags else "returned"] += 1
+        self.ends["abandoned" if flags & ABANDONED else "invalidated" if flags else "returned"] += 1
 
     def _request(self, lease: Lease) -> None:
         self._write(
             lease,
             Kind.REQUEST,
             lease.requested_at,
-            0 if lease.seen else int(Flag.UNSEEN),
+            0 if lease.seen else UNSEEN,
             0,
             lease.who,
             lease.process.context(lease.context),
@@ -146,11 +151,11 @@ class Ledger:
     def _begin(self, lease: Lease) -> None:
         self._request(lease)
         at = lease.requested_at if lease.acquired_at is None else lease.acquired_at
-        flags = int(Flag.FRESH) if lease.fresh else 0
+        flags = FRESH if lease.fresh else 0
         self._write(lease, Kind.CHECKOUT, at, flags, lease.wait, lease.connect, lease.ping, lease.connection, 0)
 
     def _write(self, lease: Lease, kind: Kind, at: int, flags: int, *payload: int) -> None:
-        self.records.write(lease.process, kind, at, lease.number, int(flags), lease.pool, *payload)
+        self.records.write(lease.process, kind, at, lease.number, flags, lease.pool, *payload)
 
     def _end(self, lease: Lease, end: str) -> None:
         self.release(lease)

@@ -7,20 +7,18 @@ created anew begin another one. What the lines mean is FIELD.md section 6.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from poolctl.target.log_echoes import MOST_CLOSED, SILENCE, Echoes, Place, Word
 from poolctl.target.log_formats import Entry, number_of
-from poolctl.target.log_leases import Lease, Ledger
-from poolctl.target.log_messages import Key, What, driver_of
+from poolctl.target.log_leases import ABANDONED, CANCELLED, ERROR, INVALIDATED, TIMED_OUT, Lease, Ledger
+from poolctl.target.log_messages import What, driver_of
 from poolctl.target.log_records import LogPool, LogProcess
-from poolctl.trace.events import UNKNOWN, Flag, Kind
+from poolctl.target.log_reopening import Pending, Reopening
+from poolctl.trace.events import UNKNOWN, Kind
 
-TWICE_NS = 20_000_000
-"""The same said of the same connection within this time, and nothing else in between, is one message, twice."""
-MOST_CLOSED = 256
-"""Connections whose end is remembered a little longer: a line may say how their lease really ended."""
 CANCELLATIONS = ("CancelledError", "GreenletExit", "GeneratorExit", "KeyboardInterrupt")
 
 
@@ -36,17 +34,7 @@ class _Connection:
     """Its return was logged; whether it succeeds, the next lines say."""
     at: int = 0
     """When its return was logged, or the reset of a connection that nobody returns."""
-    last: tuple[What, int] = (What.OTHER, 0)
-
-
-@dataclass(slots=True, eq=False)
-class _Pending:
-    """A request whose connection is being opened anew."""
-
-    who: int
-    at: int
-    lease: Lease | None
-    """None: an idle connection is recycled, and the checkout comes later."""
+    last: Word = SILENCE
 
 
 class Lifecycle:
@@ -54,16 +42,11 @@ class Lifecycle:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.duplicates = 0
-        """Messages that two handlers wrote."""
-        self._known: dict[tuple[int, Key], _Connection] = {}
-        self._closed: OrderedDict[tuple[int, Key], tuple[What, int]] = OrderedDict()
-        self._ending: deque[tuple[tuple[int, Key], Lease, int]] = deque()
+        self.echoes = Echoes()
+        self._known: dict[Place, _Connection] = {}
+        self._ending: deque[tuple[Place, Lease, int]] = deque()
         """Leases that were returned and whose connection was closed at once: perhaps by the garbage collector."""
-        self._pending: dict[int, list[_Pending]] = {}
-        self._dead: dict[int, list[tuple[int, What]]] = {}
-        """Who was told that a connection is dead, and not which: the next "Invalidate" is that one."""
-        self._last_plain: tuple[str, int] = ("", 0)
+        self._reopening = Reopening()
         self._handlers: dict[What, Callable[[Entry, LogProcess, int], None]] = {
             What.CREATED: self._created,
             What.CONNECT_FAILED: self._connect_failed,
@@ -94,9 +77,8 @@ class Lifecycle:
         if key:
             place = (process.number, key)
             connection = self._known.get(place)
-            last = connection.last if connection is not None else self._closed.get(place, (What.OTHER, 0))
-            if last[0] is what and abs(at - last[1]) <= TWICE_NS and not (connection and connection.pool.shared):
-                self.duplicates += 1
+            last = self.echoes.last_of(place) if connection is None else connection.last
+            if last[0] is what and not (connection and connection.pool.shared) and self.echoes.again(last, what, at):
                 return
             if connection is not None:
                 connection.last = (what, at)
@@ -114,12 +96,8 @@ class Lifecycle:
                 self.ledger.leave(lease)
             if connection.coming is not None:
                 self.ledger.leave(connection.coming)
-        for waiting in self._pending.values():
-            for pending in waiting:
-                if pending.lease is not None:
-                    self.ledger.leave(pending.lease)
-        self._known.clear()
-        self._pending.clear()
+        for lease in self._reopening.rest():
+            self.ledger.leave(lease)
 
     # A request gets its connection.
 
@@ -128,11 +106,11 @@ class Lifecycle:
         before = self._known.pop(place, None)
         if before is not None:
             self._vanished(before, at)
-        self._closed.pop(place, None)
+        self.echoes.open(place)
         pool, who = self._pool(entry, process)
         connection = _Connection(process.connection(), pool, [])
         self._known[place] = connection
-        pending = self._take_pending(process, who)
+        pending = self._reopening.take(process.number, who)
         connect = UNKNOWN if pending is None else at - pending.at
         if pending is not None and pending.lease is not None:
             lease = pending.lease
@@ -193,30 +171,30 @@ class Lifecycle:
             for lease in connection.leases
         )
         if not told or entry.message.what is What.EXHAUSTED:
-            self._dead.setdefault(process.number, []).append((who, entry.message.what))
+            self._reopening.tell_dead(process.number, who, entry.message.what)
 
     def _recycle(self, entry: Entry, process: LogProcess, at: int) -> None:
         pool, who = self._pool(entry, process)
         connection = self._met(entry, process, pool)
         self._settle_connection(connection, at)
-        self._add_pending(process, _Pending(who, at, None))
+        self._reopen(process, Pending(who, at, None))
 
     def _connect_failed(self, entry: Entry, process: LogProcess, at: int) -> None:
         """The text is the driver's: it may hold host, database and user, so nothing of it is kept."""
-        if self._same_again(entry, at):
+        if self.echoes.plain_again(entry.text[entry.message.start :], at):
             return
         pool, who = self._pool(entry, process)
-        pending = self._take_pending(process, who)
+        pending = self._reopening.take(process.number, who)
         lease = pending.lease if pending is not None else None
         if lease is None:
             lease = self._lease(entry, process, pool, who, at if pending is None else pending.at)
         lease.connect = UNKNOWN if pending is None else at - pending.at
-        self._connect_record(process, lease, at, 0, int(Flag.ERROR))
-        self.ledger.refuse(lease, at, Flag.ERROR)
+        self._connect_record(process, lease, at, 0, ERROR)
+        self.ledger.refuse(lease, at, ERROR)
 
     def _limit(self, entry: Entry, process: LogProcess, at: int) -> None:
         """The application logged the pool's TimeoutError: the one place where its settings are told."""
-        if self._same_again(entry, at):
+        if self.echoes.plain_again(entry.text[entry.message.start :], at):
             return
         pool_class, size, overflow, timeout = entry.message.detail
         of_class = [pool for pool in process.pools.values() if pool.pool_class == pool_class]
@@ -226,7 +204,7 @@ class Lifecycle:
         pool.settings["pool_timeout_s"] = float(timeout)
         lease = Lease(process, pool, process.lease(), 0, at - round(float(timeout) * 1e9))
         lease.checked_out = int(size) + int(overflow)
-        self.ledger.refuse(lease, at, Flag.TIMED_OUT, "sqlalchemy.exc.TimeoutError")
+        self.ledger.refuse(lease, at, TIMED_OUT, "sqlalchemy.exc.TimeoutError")
 
     # And gives it back, or not.
 
@@ -251,11 +229,11 @@ class Lifecycle:
     def _closing(self, entry: Entry, process: LogProcess, at: int) -> None:
         place = (process.number, entry.message.key)
         connection = self._known.pop(place, None)
-        self._remember(place, entry.message.what, at)
+        self.echoes.close(place, entry.message.what, at)
         if connection is None:
             return
         if connection.coming is not None:  # a `connect` listener raised, or the dialect's first look
-            self.ledger.refuse(connection.coming, at, Flag.ERROR)
+            self.ledger.refuse(connection.coming, at, ERROR)
         if connection.returning is not None:
             self._ending.append((place, connection.returning, connection.at))
             self._settle(MOST_CLOSED)
@@ -270,7 +248,7 @@ class Lifecycle:
             return
         error = process.error(entry.message.detail[0]) if entry.message.detail else 0
         cancelled = bool(entry.message.detail) and entry.message.detail[0].rpartition(".")[2] in CANCELLATIONS
-        flags = int(Flag.INVALIDATED) | (int(Flag.CANCELLED) if cancelled else 0)
+        flags = INVALIDATED | (CANCELLED if cancelled else 0)
         first = connection.leases[0].number if connection.leases else 0
         self.ledger.records.write(process, Kind.INVALIDATE, at, first, 0, pool, 0, 0, connection.number, error, 0)
         if connection.returning is not None:  # the reset failed
@@ -278,12 +256,12 @@ class Lifecycle:
             connection.returning = None
         leases, connection.leases = connection.leases, []
         for lease in leases:
-            dead = self._take_dead(process, who)
+            dead = self._reopening.take_dead(process.number, who)
             if dead is What.EXHAUSTED:
-                self.ledger.refuse(lease, at, Flag.ERROR)
+                self.ledger.refuse(lease, at, ERROR)
             elif dead is What.DISCONNECTED or lease.reconnecting:
                 lease.reconnecting = True
-                self._add_pending(process, _Pending(lease.who, at, lease))
+                self._reopen(process, Pending(lease.who, at, lease))
             else:
                 self.ledger.checkin(lease, at, flags)
 
@@ -291,7 +269,7 @@ class Lifecycle:
         if "SAWarning" in entry.text:  # the same again, as a warning
             return
         place = (process.number, entry.message.key)
-        self._remember(place, entry.message.what, at)
+        self.echoes.close(place, entry.message.what, at)
         pool, _ = self._pool(entry, process)
         connection = self._known.get(place)
         if connection is not None:
@@ -305,20 +283,14 @@ class Lifecycle:
             self._ending = deque(one for one in self._ending if one[0] != place)
         for lease in leases:
             if lease is not None:
-                self.ledger.detach(lease, ended_at, Flag.ABANDONED)
+                self.ledger.detach(lease, ended_at, ABANDONED)
         if not leases:
-            self.ledger.orphan(process, pool, connection.number if connection else 0, at, Flag.ABANDONED)
+            self.ledger.orphan(process, pool, connection.number if connection else 0, at, ABANDONED)
 
     def _disposed(self, entry: Entry, process: LogProcess, _at: int) -> None:
         pool, _ = self._pool(entry, process)
         if entry.message.detail:
             pool.settings["pool_size"] = int(entry.message.detail[0])
-
-    def _remember(self, place: tuple[int, Key], what: What, at: int) -> None:
-        self._closed[place] = (what, at)
-        self._closed.move_to_end(place)
-        if len(self._closed) > MOST_CLOSED:
-            self._closed.popitem(last=False)
 
     # Who is who.
 
@@ -343,32 +315,10 @@ class Lifecycle:
             connection.last = (entry.message.what, 0)
         return connection
 
-    def _add_pending(self, process: LogProcess, pending: _Pending) -> None:
-        waiting = self._pending.setdefault(process.number, [])
-        waiting.append(pending)
-        if len(waiting) > MOST_CLOSED:  # never answered: lines are missing
-            lease = waiting.pop(0).lease
-            if lease is not None:
-                self.ledger.leave(lease)
-
-    def _take_pending(self, process: LogProcess, who: int) -> _Pending | None:
-        """Return whose connection is being opened: their own request, or the only one, or the longest pending."""
-        waiting = self._pending.get(process.number)
-        if not waiting:
-            return None
-        theirs = [one for one in waiting if one.who == who]
-        if not theirs or (not who and theirs[0].lease is None and len(theirs) > 1):
-            return None  # several are being opened, and nobody says by whom: then a connect has no length
-        waiting.remove(theirs[0])
-        return theirs[0]
-
-    def _take_dead(self, process: LogProcess, who: int) -> What | None:
-        told = self._dead.get(process.number, [])
-        for one in told:
-            if one[0] == who:
-                told.remove(one)
-                return one[1]
-        return None
+    def _reopen(self, process: LogProcess, pending: Pending) -> None:
+        given_up = self._reopening.add(process.number, pending)
+        if given_up is not None:
+            self.ledger.leave(given_up)
 
     def _settle_connection(self, connection: _Connection, at: int) -> None:
         """The connection is idle at `at`, or was a moment ago."""
@@ -392,15 +342,7 @@ class Lifecycle:
         for lease in connection.leases:
             self.ledger.detach(lease, connection.at or at)
         if connection.coming is not None:
-            self.ledger.refuse(connection.coming, at, Flag.ERROR)
-
-    def _same_again(self, entry: Entry, at: int) -> bool:
-        """Whether a second handler repeats a message that names no connection."""
-        said = entry.text[entry.message.start :]
-        again = self.duplicates > 0 and said == self._last_plain[0] and abs(at - self._last_plain[1]) <= TWICE_NS
-        self._last_plain = (said, at)
-        self.duplicates += again
-        return again
+            self.ledger.refuse(connection.coming, at, ERROR)
 
     def _connect_record(self, process: LogProcess, lease: Lease, at: int, connection: int, flags: int) -> None:
         self.ledger.records.write(

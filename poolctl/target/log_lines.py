@@ -1,7 +1,7 @@
-"""Log lines: the bytes of a log, line by line, whatever it is packed in.
+"""Log lines: the bytes of a log, whatever it is packed in, and those of its lines that are worth a look.
 
-In: a path or a binary stream. Out: lists of lines (bytes, without their ends), a chunk at a time, so that a log of any
-size takes the same memory. Knows nothing of what is in a line.
+In: a path or a binary stream. Out: blocks of whole lines, so that a log of any size takes the same memory, and the
+lines of a block that hold a clue. Knows nothing of what is in a line.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from typing import BinaryIO, cast
 
 from poolctl.errors import InputError
 
-CHUNK = 1 << 20
-"""Bytes read at a time."""
-LONGEST = 1 << 20
-"""A line is cut here: a log line that is longer is no log line."""
+BLOCK = 1 << 20
+"""Bytes read at a time. A line that is longer is cut: it is no log line."""
 
 
-def read_chunks(source: Path | BinaryIO) -> Iterator[list[bytes]]:
-    """Yield the lines of a log in lists of some thousand; gzip is unpacked, a last line without an end is fine.
+def read_blocks(source: Path | BinaryIO) -> Iterator[bytes]:
+    """Yield a log in blocks that end with a line's end; gzip is unpacked, a last line without an end is fine.
 
     Path("-") is the standard input. A gzip file that was cut off gives what can be unpacked. Raises InputError.
     """
@@ -42,25 +40,43 @@ def read_chunks(source: Path | BinaryIO) -> Iterator[list[bytes]]:
         ) from None
 
 
-def _of_stream(stream: BinaryIO) -> Iterator[list[bytes]]:
-    buffered = stream if hasattr(stream, "peek") else io.BufferedReader(cast(io.RawIOBase, stream))
-    if buffered.peek(2)[:2] == b"\x1f\x8b":  # type: ignore[union-attr, unused-ignore]
-        buffered = cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
-    yield from _split(cast(io.BufferedReader, buffered))
-
-
-def _split(file: io.BufferedReader) -> Iterator[list[bytes]]:
+def _of_stream(stream: BinaryIO) -> Iterator[bytes]:
+    file = cast(io.BufferedReader, stream if hasattr(stream, "peek") else io.BufferedReader(cast(io.RawIOBase, stream)))
+    if file.peek(2)[:2] == b"\x1f\x8b":
+        file = cast(io.BufferedReader, gzip.GzipFile(fileobj=file))
     tail = b""
     while True:
         try:
-            chunk = file.read1(CHUNK)
+            read = file.read1(BLOCK)
         except (EOFError, zlib.error):  # cut off, or broken from here on
-            chunk = b""
-        if not chunk:
+            read = b""
+        if not read:
             break
-        lines = (tail + chunk).split(b"\n")
-        tail = lines.pop()[:LONGEST]
-        if lines:
-            yield lines
+        end = read.rfind(b"\n") + 1
+        if end:
+            yield tail + read[:end]
+            tail = read[end:]
+        elif len(tail) < BLOCK:
+            tail += read
     if tail:
-        yield [tail]
+        yield tail + b"\n"
+
+
+def lines_with(block: bytes, clues: tuple[bytes, ...]) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that hold one of these clues, in their order: where each begins in the block, and its bytes.
+
+    The other lines are never made: a log is mostly something else.
+    """
+    found = {clue: block.find(clue) for clue in clues}
+    found = {clue: at for clue, at in found.items() if at >= 0}
+    start = 0
+    while found:
+        at = min(found.values())
+        start = block.rfind(b"\n", start, at) + 1 or start
+        end = block.find(b"\n", at)
+        yield start, block[start:end]
+        start = end + 1
+        for clue in [clue for clue, place in found.items() if place < start]:
+            found[clue] = block.find(clue, start)
+            if found[clue] < 0:
+                del found[clue]

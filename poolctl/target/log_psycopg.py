@@ -1,9 +1,9 @@
 """Log of psycopg_pool: from what its logger `psycopg.pool` said to leases.
 
 In: `Entry` after `Entry`, in the order of the log. Out: leases through a `Ledger`. The messages name the pool, never
-the connection: a lease is what one thread or task requested, was given and returned, the last first. Where the log names
-neither, or the tasks of a loop share a thread's name, first come is first given and first returned: the mean hold is
-right, each single one is not. The wait is known here, for the request is logged.
+the connection: a lease is what one thread or task requested, was given and returned, the last first. Where the log
+names neither, or the tasks of a loop share a thread's name, first come is first given and first returned: the mean
+hold is right, each single one is not. The wait is known here, for the request is logged.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from poolctl.target.log_formats import Entry, number_of
-from poolctl.target.log_leases import Lease, Ledger
+from poolctl.target.log_leases import ERROR, TIMED_OUT, Lease, Ledger
 from poolctl.target.log_messages import What
 from poolctl.target.log_records import LogPool, LogProcess
-from poolctl.trace.events import UNKNOWN, Flag
+from poolctl.trace.events import UNKNOWN
 
 POOL_CLASS = "psycopg_pool"
 
@@ -65,7 +65,7 @@ class PsycopgLifecycle:
             who = 0
         for lease in [one for one in known.asked if who and one.who == who]:
             known.asked.remove(lease)
-            self.ledger.refuse(lease, at, Flag.ERROR)
+            self.ledger.refuse(lease, at, ERROR)
         lease = Lease(process, known.pool, process.lease(), who, at, seen=True, checked_out=known.pool.held)
         lease.context, lease.trace, lease.connect = entry.context, entry.trace, UNKNOWN
         known.asked.append(lease)
@@ -99,7 +99,7 @@ class PsycopgLifecycle:
                     known.asked.remove(lease)
                     known.pool.settings["pool_timeout_s"] = timeout
                     lease.wait = at - lease.requested_at
-                    self.ledger.refuse(lease, at, Flag.TIMED_OUT, "psycopg_pool.PoolTimeout")
+                    self.ledger.refuse(lease, at, TIMED_OUT, "psycopg_pool.PoolTimeout")
                     return
 
     def _pool(self, entry: Entry, process: LogProcess) -> _Known:

@@ -1,8 +1,8 @@
 """Log records: what was read from a log, as the records and names of a run.
 
 In: leases and connections of the processes that a log tells of. Out: `events-<number>.bin` and `names-<number>.jsonl`
-in the run directory, as capture would have left them, so that one analysis serves both. Instants are nanoseconds since 1970.
-Holds no file open: a log may tell of thousands of processes. Knows nothing of messages.
+in the run directory, as capture would have left them, so that one analysis serves both. Instants are nanoseconds since
+1970. Holds no file open: a log may tell of thousands of processes. Knows nothing of messages.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Pool log: a run from the DEBUG log of a pool, without touching the application.
 
 In: a log of any size (`sqlalchemy.pool`, `psycopg.pool`) and an empty run directory. Out: the run's records, names and
-run.json, as capture would have left them, and a `LogSummary`. What a log cannot tell is told as such (`blind`). One pass, in
-constant memory. Knows nothing of what the leases mean.
+run.json, as capture would have left them, and a `LogSummary`. What a log cannot tell is told as such (`blind`). One
+pass, in constant memory. Knows nothing of what the leases mean.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from typing import Any, BinaryIO
 from poolctl.clock import NS
 from poolctl.errors import InputError
 from poolctl.target.log_blind import WHAT_TO_SWITCH_ON, Facts, blind_lines
-from poolctl.target.log_fields import field, object_of
 from poolctl.target.log_formats import APPLICATIONS, SAMPLE, Entry, Layout, Said, take_apart
 from poolctl.target.log_leases import Ledger
 from poolctl.target.log_lifecycle import Lifecycle
-from poolctl.target.log_lines import read_chunks
+from poolctl.target.log_lines import lines_with, read_blocks
 from poolctl.target.log_messages import CLUES, What
 from poolctl.target.log_psycopg import POOL_CLASS, PsycopgLifecycle
 from poolctl.target.log_records import LogPool, LogProcess, Records
@@ -29,8 +28,8 @@ from poolctl.trace.run import Run
 
 STRETCH = 31 * 86_400 * NS
 """A time that is further from those of the pools' lines is none."""
-LOOK_BACK = 400
-"""Lines before a traceback's last one in which its record's first line is looked for."""
+LOOK_BACK = 1 << 16
+"""Bytes before a traceback's last line in which its record's first line is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +95,21 @@ class _Reader:
         self.interrupted = self.learned = self.timed = self.identified = False
         self.first = self.last = 0
         """Instants of the first and the last line, in nanoseconds since 1970."""
-        self._sample: list[tuple[Said, list[bytes]]] = []
-        self._head: list[bytes] = []
-        self._tail: list[bytes] = []
+        self._sample: list[tuple[Said, bytes]] = []
+        self._head = self._tail = b""
 
     def read(self) -> None:
         """Read all lines."""
-        clue, *others = CLUES
-        for lines in read_chunks(self.source):
-            self._head = self._head or lines[:LOOK_BACK]
-            for place, line in enumerate(lines):
-                if clue in line or any(other in line for other in others):
-                    said = take_apart(line.decode("utf-8", "replace").rstrip("\r"))
-                    if said is not None:
-                        above = said.message.what in APPLICATIONS
-                        self._take([*self._tail, *lines[max(0, place - LOOK_BACK) : place]] if above else [], said)
-            self.lines += len(lines)
-            self._tail = lines[-LOOK_BACK:] if len(lines) >= LOOK_BACK else [*self._tail, *lines][-LOOK_BACK:]
+        for block in read_blocks(self.source):
+            self._head = self._head or block[:LOOK_BACK]
+            for start, line in lines_with(block, CLUES):
+                said = take_apart(line.decode("utf-8", "replace").rstrip("\r"))
+                if said is not None and said.message.what in APPLICATIONS:
+                    self._take(said, self._tail + block[max(0, start - LOOK_BACK) : start])
+                elif said is not None:
+                    self._take(said, b"")
+            self.lines += block.count(b"\n")
+            self._tail = block[-LOOK_BACK:]
 
     def finish(self) -> LogSummary:
         """Close everything and write what the run is."""
@@ -128,7 +125,7 @@ class _Reader:
         self.run.write_meta(_meta(summary, self.records))
         return summary
 
-    def _take(self, above: list[bytes], said: Said) -> None:
+    def _take(self, said: Said, above: bytes) -> None:
         if self.learned:
             self._hear(said, above)
             return
@@ -143,8 +140,9 @@ class _Reader:
             self._hear(said, above)
         self._sample.clear()
 
-    def _hear(self, said: Said, above: list[bytes]) -> None:
-        if above and said.fields is None and (found := self._in_its_record(said, above)) is not said:
+    def _hear(self, said: Said, above: bytes) -> None:
+        if above and said.fields is None:
+            found = self._in_its_record(said, above)
             if found is None:
                 return
             said = found
@@ -176,11 +174,11 @@ class _Reader:
             return next(iter(known.values()))
         return self.records.process(entry.process)
 
-    def _in_its_record(self, said: Said, above: list[bytes]) -> Said | None:
+    def _in_its_record(self, said: Said, above: bytes) -> Said | None:
         """Return an exception's line with its record's first line, which has the time; None: it was there already."""
         if self.layout.clock.read(said.outside) is not None:
             return said
-        for line in reversed(above[-LOOK_BACK:]):
+        for line in reversed(above.splitlines()):
             text = line.decode("utf-8", "replace")
             if self.layout.clock.read(text) is not None:
                 return said._replace(outside=f"{text}\0")
@@ -213,24 +211,17 @@ class _Reader:
     def _look_at_edges(self) -> None:
         """The log began before the first line of a pool, and ended after the last one."""
         first, last = self.first, self.last
-        for line in self._head:
-            at = self._instant(line)
+        for line in self._head.splitlines():
+            at = self.layout.instant(line.decode("utf-8", "replace"))
             if at is not None and first - STRETCH <= at <= first:
                 self.first = at
                 break
-        for line in reversed(self._tail):
-            at = self._instant(line)
+        for line in reversed(self._tail.splitlines()):
+            at = self.layout.instant(line.decode("utf-8", "replace"))
             if at is not None and last <= at <= last + STRETCH:
                 self.last = at
                 break
         self.records.anchor = (self.first, self.first - self._ahead())
-
-    def _instant(self, line: bytes) -> int | None:
-        text = line.decode("utf-8", "replace")
-        found = object_of(text) if "{" in text else None
-        at = None if found is None else self.layout.clock.value(field(found[1], "time"))
-        read = self.layout.clock.read(text) if at is None else None
-        return read[0] if read is not None else at
 
     def _ahead(self) -> int:
         """Nanoseconds that the log's times are ahead of UTC: as this machine's are, where the log does not say."""
@@ -256,7 +247,7 @@ class _Reader:
             unclear=self.ledger.unclear,
             untimed=self.untimed,
             nameless=self.seen[What.NAMELESS],
-            duplicates=self.lifecycle.duplicates,
+            duplicates=self.lifecycle.echoes.count,
             backwards=self.backwards,
             in_order=self.psycopg.in_order,
             interrupted=self.interrupted,
@@ -269,7 +260,7 @@ class _Reader:
             lines=self.lines,
             pool_lines=self.seen.total(),
             malformed=self.untimed + self.seen[What.NAMELESS],
-            duplicates=self.lifecycle.duplicates,
+            duplicates=self.lifecycle.echoes.count,
             leases=sum(self.ledger.ends.values()),
             ends=dict(self.ledger.ends),
             orphans=self.ledger.orphans,
