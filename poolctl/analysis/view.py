@@ -237,13 +237,15 @@ class View:
     @cached_property
     def outlived(self) -> Bools:
         """Which leases are open although the operation that made them is over: nobody can give them back."""
-        operations = self.tables.operations
-        over = operations[operations["ended_at_s"].notna()]
-        known = set(zip(over["intended_at_s"].tolist(), over["item"].tolist(), strict=True))
         found = np.zeros(len(self.open), np.bool_)
-        item, intended = self.whole("item"), self.column("intended_at_s")
-        for row in np.flatnonzero(self.open & ~np.isnan(intended)):
-            found[row] = (float(intended[row]), int(item[row])) in known
+        candidates = np.flatnonzero(self.open & ~np.isnan(self.column("intended_at_s")))
+        if not len(candidates):
+            return found
+        intended, item = self.column("intended_at_s")[candidates], self.whole("item")[candidates]
+        operations = self.tables.operations
+        over = operations[operations["ended_at_s"].notna() & operations["intended_at_s"].isin(intended)]
+        known = set(zip(over["intended_at_s"].tolist(), over["item"].tolist(), strict=True))
+        found[candidates] = [pair in known for pair in zip(intended.tolist(), item.tolist(), strict=True)]
         return found
 
     @cached_property
