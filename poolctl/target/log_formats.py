@@ -176,7 +176,7 @@ class Layout:
                 continue
             if min(numbers) > LARGEST_PID:
                 self.thread_at = place if self.thread_at < 0 else self.thread_at
-            elif self.pid_at < 0 and not self.pid_keyed and min(numbers) > 0 and len(numbers) <= max(1, rows // 4):
+            elif self.pid_at < 0 and not self.pid_keyed and min(numbers) > 0 and len(numbers) <= max(1, rows // 2):
                 self.pid_at = place
 
     def read(self, said: Said) -> Entry | None:
@@ -254,7 +254,8 @@ class Layout:
             return int(match[1]) if match else 0
         if self.pid_at >= 0:
             numbers = _INTS.findall(outside)
-            return int(numbers[self.pid_at]) if self.pid_at < len(numbers) else 0
+            whole = len(numbers) > max(self.pid_at, self.thread_at)  # or the line is torn, and its columns are others
+            return int(numbers[self.pid_at]) if whole else 0
         match = _PROCESS_NAME.search(outside) if self.process_named else None
         return match[1] if match else 0
 

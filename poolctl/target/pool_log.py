@@ -97,6 +97,9 @@ class _Reader:
         """Instants of the first and the last line, in nanoseconds since 1970."""
         self._sample: list[tuple[Said, bytes]] = []
         self._head = self._tail = b""
+        self._before = 0
+        self._writer: LogProcess | None = None
+        """Who wrote the last line that says so."""
 
     def read(self) -> None:
         """Read all lines."""
@@ -159,20 +162,23 @@ class _Reader:
         elif not self.timed:
             self.timed, self.first = True, at
             self.records.anchor = (at, at)
-        elif at < self.last - NS:
+        elif at < self._before - NS:
             self.backwards += 1
-        self.last = max(self.last, at)
+        self._before, self.last = at, max(self.last, at)
         process = self._process(entry)
         self.identified = self.identified or bool(entry.task or entry.thread)
         self.lifecycle.hear(entry, process, at)
         self.psycopg.hear(entry, process, at)
 
     def _process(self, entry: Entry) -> LogProcess:
-        """Return whose line it is; an exception that names no process is the only one's."""
-        known = self.records.processes
-        if entry.message.what in APPLICATIONS and entry.process not in known and len(known) == 1:
-            return next(iter(known.values()))
-        return self.records.process(entry.process)
+        """Return whose line it is: one that does not say, where others do, is of the process that wrote before it."""
+        told = entry.process
+        silent = self.layout.names_processes and not told[1]
+        stranger = entry.message.what in APPLICATIONS and told not in self.records.processes
+        if self._writer is not None and (silent or stranger):
+            return self._writer
+        self._writer = self.records.process(told)
+        return self._writer
 
     def _in_its_record(self, said: Said, above: bytes) -> Said | None:
         """Return an exception's line with its record's first line, which has the time; None: it was there already."""

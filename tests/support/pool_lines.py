@@ -147,3 +147,7 @@ def asctime(line: Line) -> str:
 def json_lines(line: Line) -> str:
     return json.dumps({"asctime": f"{line.date:%Y-%m-%d %H:%M:%S},{_ms(line)}", "name": line.logger, "process": line.pid,
                        "thread": line.thread, "taskName": line.task, "message": line.text})  # fmt: skip
+
+
+def gunicorn_seconds(line: Line) -> str:
+    return f"[{line.date:%Y-%m-%d %H:%M:%S} +0000] [{line.pid}] [{line.level}] {line.text}"
