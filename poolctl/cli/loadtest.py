@@ -62,4 +62,4 @@ def loadtest(
     settings = config.load({key: given[key] for key in options.SETTINGS if key in given})
     output = Output.plan(settings.format, settings.report, force=force)
     plans = rehearsal.plans(scenarios or [DEFAULT], settings)
-    return rehearsal.run(plans, settings, output, verify=verify, quiet=quiet)
+    return rehearsal.run(plans, rehearsal.Manner(settings, verify=verify, quiet=quiet), output)

@@ -9,6 +9,7 @@ import dataclasses
 import secrets
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from poolctl.analysis.objectives import parse
@@ -16,7 +17,7 @@ from poolctl.cli import streams
 from poolctl.cli.output import Output
 from poolctl.cli.recorded import judged, keep
 from poolctl.config import Settings
-from poolctl.errors import Exit, PoolctlError
+from poolctl.errors import Exit, OutputError, PoolctlError
 from poolctl.load.find import find
 from poolctl.load.plan import LoadPlan
 from poolctl.load.session import COMPLETED, INTERRUPTED, rehearse
@@ -55,14 +56,27 @@ def plans(scenarios: Sequence[str], settings: Settings) -> list[LoadPlan]:
     return made
 
 
-def run(plans: Sequence[LoadPlan], settings: Settings, output: Output, *, verify: bool, quiet: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How the runs are to be made."""
+
+    settings: Settings
+    verify: bool = False
+    """Try the recommendation on the same load."""
+    quiet: bool = False
+    """No progress on stderr."""
+    unkept: list[OutputError] = field(default_factory=list)
+    """Reports that could not be written into their runs: told once all is shown."""
+
+
+def run(plans: Sequence[LoadPlan], manner: Manner, output: Output) -> int:
     """Make the runs, deliver their reports as one, and return the exit code. What was made is delivered in any case."""
-    for note in settings.notes:
+    for note in manner.settings.notes:
         streams.say(f"note: {note}")
     reports: list[Report] = []
     try:
         for plan in plans:
-            reports.append(_run_one(plan, settings, verify=verify, quiet=quiet))
+            reports.append(_run_one(plan, manner))
             if reports[-1].exit_code in END_ALL:
                 break
     except (PoolctlError, KeyboardInterrupt):
@@ -70,19 +84,21 @@ def run(plans: Sequence[LoadPlan], settings: Settings, output: Output, *, verify
             output.deliver(reports)
         raise
     output.deliver(reports)
+    if manner.unkept:
+        raise manner.unkept[0]
     codes = {report.exit_code for report in reports}
     return next((int(code) for code in WORST_FIRST if code in codes), max(codes))
 
 
-def _run_one(plan: LoadPlan, settings: Settings, *, verify: bool, quiet: bool) -> Report:
-    run, report = _record(plan, settings, plan.found.name, quiet=quiet)
-    if verify and report.exit_code not in END_ALL:
-        report = _verify(plan, settings, report, quiet=quiet)
-        keep(run, report)
+def _run_one(plan: LoadPlan, manner: Manner) -> Report:
+    made, report = _record(plan, manner, plan.found.name)
+    if manner.verify and report.exit_code not in END_ALL:
+        report = _verify(plan, manner, report)
+        _keep(made, report, manner)
     return report
 
 
-def _verify(plan: LoadPlan, settings: Settings, report: Report, *, quiet: bool) -> Report:
+def _verify(plan: LoadPlan, manner: Manner, report: Report) -> Report:
     """Run the same tape at the recommended settings; return the report with what was measured there."""
     sizing = report.sizing
     best = sizing.recommended if sizing else None
@@ -93,7 +109,8 @@ def _verify(plan: LoadPlan, settings: Settings, report: Report, *, quiet: bool) 
     goals = tuple(sizing.objective.split(" and "))
     again = dataclasses.replace(plan, target=plan.target.with_pool(**changes), objectives=goals)
     title = f"{plan.found.name} at {size(best)}"
-    _, measured = _record(again, dataclasses.replace(settings, slo=goals), title, quiet=quiet)
+    judge = dataclasses.replace(manner, settings=dataclasses.replace(manner.settings, slo=goals))
+    _, measured = _record(again, judge, title)
     predicted = [p for p in sizing.predictions if (p.pool_size, p.max_overflow) == (best.pool_size, best.max_overflow)]
     verdicts = {result.verdict for result in measured.objectives}
     verified = Verified(
@@ -107,14 +124,14 @@ def _verify(plan: LoadPlan, settings: Settings, report: Report, *, quiet: bool) 
     return dataclasses.replace(report, sizing=dataclasses.replace(sizing, verified=verified))
 
 
-def _record(plan: LoadPlan, settings: Settings, title: str, *, quiet: bool) -> tuple[Run, Report]:
+def _record(plan: LoadPlan, manner: Manner, title: str) -> tuple[Run, Report]:
     """Make one run and its report, under one view."""
     terminal, color = streams.is_terminal(sys.stderr), streams.wants_color(sys.stderr)
-    with open_view(sys.stderr, title, _capacity(plan), terminal=terminal, color=color, quiet=quiet) as view:
+    with open_view(sys.stderr, title, _capacity(plan), terminal=terminal, color=color, quiet=manner.quiet) as view:
         run = rehearse(plan, view.update)
         view.phase("analysing")
-        report = judged(run, settings)
-        keep(run, report)
+        report = judged(run, manner.settings)
+        _keep(run, report, manner)
     _say_how_it_ended(run)
     return run, report
 
@@ -129,6 +146,13 @@ def _say_how_it_ended(run: Run) -> None:
         streams.say(f"error: the run ended early, {end}" + (f": {detail}" if detail else ""))
     if end != COMPLETED:
         streams.say(f"hint: what was recorded until then is kept; `poolctl report {run.id}` shows it again")
+
+
+def _keep(run: Run, report: Report, manner: Manner) -> None:
+    try:
+        keep(run, report)
+    except OutputError as error:
+        manner.unkept.append(error)
 
 
 def _capacity(plan: LoadPlan) -> int | None:

@@ -155,6 +155,7 @@ def test_an_objective_on_the_command_line_replaces_the_scenario_s(
         ("max hold < 1us", "fail"),
         ("count leaks == 0", "pass"),
     ]
+    assert Run(Path(data["run"]["path"])).read_meta()["objectives"] == ["max hold < 1us", "count leaks == 0"]
     again = poolctl("report", "--slo", "max hold < 1h", "--format", "json", cwd=tmp_path)
     assert [o["verdict"] for o in json.loads(again.out)["objectives"]] == ["pass"]
 
@@ -182,7 +183,7 @@ ERRORS = [
     (["bursty", "--url", "nonsense"], 2, "nonsense", ""),
     (["bursty", "--url", "postgresql+asyncpg://u:hunter22@127.0.0.1:1/x", "--allow-writes"], 3, "127.0.0.1:1", ""),
     (["bursty", "--url", "nosuch+driver://u:hunter22@127.0.0.1:1/x", "--allow-writes"], 2, "nosuch", ""),
-    (["bursty", "--url", "postgresql+asyncpg://u:hunter22@127.0.0.1:1/x"], 2, "would write to", "--allow-writes"),
+    (["bursty", "--url", "sqlite+aiosqlite:///x.db"], 2, "would write to", "--allow-writes"),
     (["bursty", "--url", "postgresql+asyncpg://u:hunter22@db.example/x", "--allow-writes"], 2, "db.example", "--yes"),
     (["bursty", "--engine", "nowhere:engine"], 2, "nowhere", ""),
     (["bursty", "--url", "sqlite+aiosqlite://", "--engine", "a:b"], 2, "url and engine name two targets", "keep one"),
