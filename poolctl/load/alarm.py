@@ -23,7 +23,7 @@ _TFD_TIMER_ABSTIME = 1
 class Alarm:
     """One pending instant at a time; setting another replaces it. Use it on the loop's thread only."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], object]) -> None:
         self._loop = loop
         self._ring = ring
         self._handle: asyncio.TimerHandle | None = None

@@ -67,7 +67,12 @@ class LoopThread:
 
     def _on_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if self.failure is None and isinstance(error, BaseException) and context.get("task") is not None:
+        # a driver's bare futures fail unseen when the server goes: only tasks are somebody's work
+        if (
+            self.failure is None
+            and isinstance(error, BaseException)
+            and isinstance(context.get("future"), asyncio.Task)
+        ):
             self.failure = error
         loop.default_exception_handler(context)
 

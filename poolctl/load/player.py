@@ -115,6 +115,11 @@ class OpenPlayer(Player):
         self._work: list[Work] = []
         self._next = 0
 
+    @property
+    def played(self) -> bool:
+        """Whether every work item was started or skipped."""
+        return self._next == len(self._due)
+
     def due(self) -> int:
         """Return how many work items should have been started by now and were not."""
         now, number = monotonic_ns(), self._next
@@ -124,13 +129,13 @@ class OpenPlayer(Player):
 
     def play(self, parts: list[int], of: int, start_at: int) -> None:
         """Play these parts; called again while it plays, it goes on from now with the new parts."""
-        began = bool(self._due)
+        began = self._alarm is not None
+        until = self._ring() if began else 0
         rows = sorted(
             ((at + start_at, work) for part in parts for at, work in zip(*self._tape.shard(part, of), strict=True)),
             key=lambda row: row[0],
         )
-        now = monotonic_ns()
-        rows = [row for row in rows if row[0] >= now] if began else rows
+        rows = [row for row in rows if row[0] > until]
         self._due, self._work, self._next = [at for at, _ in rows], [work for _, work in rows], 0
         if self._alarm is None:
             self._alarm = Alarm(self._loop, self._ring)
@@ -143,11 +148,11 @@ class OpenPlayer(Player):
             self._alarm.close()
             self._alarm = None
 
-    def _ring(self) -> None:
-        """Start all that is due, and set the alarm for what comes next."""
+    def _ring(self) -> int:
+        """Start all that is due, and set the alarm for what comes next; return the instant up to which it was."""
         due, work, running = self._due, self._work, self._running
         number, last = self._next, len(due)
-        while number < last and due[number] <= monotonic_ns():
+        while (now := monotonic_ns()) and number < last and due[number] <= now:
             if len(running) >= self._limit:
                 self.skipped += 1
                 self._performer.skip(work[number], due[number])
@@ -158,6 +163,7 @@ class OpenPlayer(Player):
         self._next = number
         if number < last and self._alarm is not None:
             self._alarm.set(due[number])
+        return now
 
     async def _run(self, key: int, work: Work, intended_at: int) -> None:
         try:
