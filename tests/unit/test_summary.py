@@ -290,9 +290,9 @@ def test_several_processes_share_one_capacity_in_the_report(tmp_path):
 
 
 def test_a_connection_that_outlived_its_operation_is_a_leak_at_once(tmp_path):
-    leases = [*through_pool(work(20, 30), 5), Lease(20.0, None, end="open", connection=9, item=9999, intended=20.0)]
-    operations = [*operations_of(leases[:-1]), Operation(20.0, 20.1, item=9999)]
-    report = loadtest(tmp_path, leases=leases, operations=operations, duration=21.0)
+    leases = [*through_pool(work(20, 29), 5), Lease(29.5, None, end="open", connection=9, item=9999, intended=29.5)]
+    operations = [*operations_of(leases[:-1]), Operation(29.5, 29.6, item=9999)]
+    report = loadtest(tmp_path, leases=leases, operations=operations, duration=30.0)
     finding = next(finding for finding in report.findings if finding.code == "PC101")
     assert (report.verdict, finding.confidence) == ("leaking", "high")
     assert "1 lease outlived the operation" in " ".join(finding.evidence)
