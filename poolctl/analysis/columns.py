@@ -231,11 +231,11 @@ def _trace_ids(out: dict[str, Array], columns: Columns, places: _Places) -> None
 
 
 def clients_of(leases: dict[str, Array], operations: dict[str, Array]) -> Array:
-    """Return the client of each lease that belongs to a work item; 0 for none.
+    """Return the client of each lease that belongs to a work item; -1 for none.
 
     Items are numbered within a client's loop, so the intended instant and the name decide as well.
     """
-    clients = np.zeros(len(leases["item"]), np.int64)
+    clients = np.full(len(leases["item"]), -1, np.int64)
     if len(operations["item"]):
         keys = _item_keys(operations["intended_at_s"], operations["item"], operations["transaction"])
         order = np.argsort(keys, kind="stable")

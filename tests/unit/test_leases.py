@@ -180,7 +180,7 @@ def test_a_lease_knows_the_client_of_its_operation_although_items_are_numbered_p
         Operation(intended=1.0, ended=1.1, item=0, client=1, context="a"),
         Operation(intended=1.5, ended=1.6, item=0, client=2, context="b"),
     ]
-    assert tables(write_run(tmp_path, leases, operations=operations)).leases["client"].tolist() == [1, 2, 0]
+    assert tables(write_run(tmp_path, leases, operations=operations)).leases["client"].tolist() == [1, 2, -1]
 
 
 def test_statements_samples_and_connections_have_their_tables(tmp_path):
