@@ -24,13 +24,14 @@ def explain_silence(command: Command, run: Run) -> TargetError:
     shut = _shut_option(command.pid)  # before anything else: it may end any moment
     guests = [line.split(" ", 3) for line in (run.path / "guests.txt").read_text().splitlines()]
     problems = [guest[3] for guest in guests if len(guest) == 4 and guest[2] == "problem"]
-    ended = "" if command.code is None else f", which {command.describe_end()}"
+    ended = "" if command.code is None else f", which {command.describe_end()},"
     if problems:
         return TargetError(f"capture could not begin in {command.name}: {problems[-1]}", advice(problems[-1]))
     if guests:
-        count = f"{len(guests)} Python processes ran" if len(guests) > 1 else "a Python process ran"
+        processes = len({guest[0] for guest in guests})
+        count = f"{processes} Python processes ran" if processes > 1 else "a Python process ran"
         return TargetError(
-            f"{count} in {command.name}{ended}, and none imported SQLAlchemy",
+            f"{count} in {command.name}{ended.rstrip(',')}, and none imported SQLAlchemy",
             "is it the command that serves requests? a longer window (--window 2m) waits longer for the import",
         )
     if shut:
@@ -39,7 +40,7 @@ def explain_silence(command: Command, run: Run) -> TargetError:
             f"leave {shut} away, or attach to the running process with --pid",
         )
     return TargetError(
-        f"no process of {command.name}{ended or ' '} announced itself".replace("  ", " "),
+        f"no process of {command.name}{ended} announced itself",
         "is it a Python program? -I, -E, -S and an emptied environment keep capture out; attach with --pid instead",
     )
 

@@ -1,4 +1,4 @@
-"""The application of `sick_async` with sync endpoints on threads and psycopg: `DATABASE_URL`, `uvicorn sick_sync:app`."""
+"""The application of `sick_async` with sync endpoints, on threads and psycopg: `uvicorn sick_sync:app`."""
 
 from __future__ import annotations
 

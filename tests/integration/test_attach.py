@@ -1,0 +1,338 @@
+"""Attach: capture comes into a live process and goes again, and the process is as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from sick_apps import assert_defects_are_seen, interpreters, patient, watch_while
+
+from poolctl.analysis.leases import tables
+from poolctl.errors import PoolctlError, TargetError, UsageError
+from poolctl.target.attach_pid import Foothold
+from poolctl.target.process import look_at
+from poolctl.trace.run import Run
+from poolctl.watch.plan import WatchPlan
+from poolctl.watch.session import observe
+
+INTERPRETERS = interpreters()
+
+APPLICATION = """
+import json, os, sys, threading, time
+import sqlalchemy as sa
+import sqlalchemy.pool.base, sqlalchemy.engine.cursor
+from sqlalchemy.engine.default import DefaultDialect
+
+directory = sys.argv[1]
+engine = sa.create_engine(f"sqlite:///{directory}/data.sqlite", poolclass=sa.QueuePool, pool_size=4, max_overflow=2)
+held = engine.connect()
+
+def tree(root):
+    yield root
+    for child in root.__subclasses__():
+        yield from tree(child)
+
+def state():
+    '''Everything that capture could have touched.'''
+    owners = [*tree(sa.Pool), *tree(DefaultDialect), sqlalchemy.pool.base, sqlalchemy.pool.base._ConnectionRecord,
+              sqlalchemy.pool.base._ConnectionFairy, sqlalchemy.engine.cursor.CursorFetchStrategy,
+              sqlalchemy.engine.cursor.BufferedRowCursorFetchStrategy]
+    own = {f"{o!r}.{n}": repr(v) for o in owners for n, v in vars(o).items() if callable(v)}
+    return {"classes": own, "finders": [repr(f) for f in sys.meta_path], "path": list(sys.path),
+            "poolctl": sorted(m for m in sys.modules if m.split('.')[0] == "poolctl"),
+            "main": sorted(globals()), "threads": [t.name for t in threading.enumerate()]}
+
+def work():
+    with engine.connect() as connection:
+        connection.execute(sa.text("select 1"))
+
+def tell(name):
+    with open(f"{directory}/.{name}", "w") as file:
+        json.dump(state(), file)
+    os.rename(f"{directory}/.{name}", f"{directory}/{name}")
+
+def live():
+    asked = set()
+    while True:
+        work()
+        for name in os.listdir(directory):
+            if name.startswith("tell-") and name not in asked:
+                asked.add(name)
+                tell(name.replace("tell-", "told-"))
+        time.sleep(0.002)
+
+tell("begun")
+"""
+BUSY = APPLICATION + "live()\n"
+WAITING = APPLICATION + "t = threading.Thread(target=live, daemon=True)\nt.start()\nthreading.Event().wait()\n"
+DRIVEN_BY = {
+    "asyncio": APPLICATION
+    + "import asyncio\nthreading.Thread(target=live, daemon=True).start()\n"
+    + "async def main():\n    while True: await asyncio.sleep(0.01)\nasyncio.run(main())\n",
+    "busy": BUSY,
+    "waiting for ever": WAITING,
+}
+
+
+@contextlib.contextmanager
+def application(directory: Path, code: str, executable: str = sys.executable, **more: str) -> Iterator[int]:
+    """Run the application in an interpreter that has SQLAlchemy on its path, and nothing of poolctl's."""
+    directory.mkdir(exist_ok=True)
+    packages = directory / "packages"
+    packages.mkdir(exist_ok=True)
+    for name in ("sqlalchemy", "typing_extensions.py", "greenlet"):
+        source = Path(sqlalchemy.__file__).parents[1] / name
+        if not (packages / name).exists() and source.exists() and (name != "greenlet" or executable == sys.executable):
+            (packages / name).symlink_to(source)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(packages), **more}
+    process = subprocess.Popen([executable, "-c", code, str(directory)], env=environment, cwd=directory)
+    try:
+        wait_for(directory / "begun", process)
+        yield process.pid
+        assert process.poll() is None, "the application did not survive"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes] | None = None) -> None:
+    until = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < until, f"no {path.name}"
+        assert process is None or process.poll() is None, "the application ended"
+        time.sleep(0.01)
+
+
+def state_of(directory: Path, name: str) -> dict[str, object]:
+    """Ask the application for its state."""
+    (directory / f"tell-{name}").touch()
+    told = directory / f"told-{name}"
+    wait_for(told)
+    state: dict[str, object] = json.loads(told.read_text())
+    return state
+
+
+def attach(runs: Path, pid: int, seconds: float = 0.7) -> Run:
+    return observe(WatchPlan(pid=pid, seconds=seconds, runs_dir=runs))
+
+
+@pytest.mark.parametrize("version", INTERPRETERS)
+@pytest.mark.parametrize("how", DRIVEN_BY)
+def test_a_live_process_is_watched_and_left_as_it_was(tmp_path: Path, version: str, how: str) -> None:
+    with application(tmp_path / "app", DRIVEN_BY[how], INTERPRETERS[version]) as pid:
+        before = state_of(tmp_path / "app", "before")
+        run = attach(tmp_path / "runs", pid)
+        after = state_of(tmp_path / "app", "after")
+    assert after == before
+    found = tables(run)
+    assert len(found.leases) > 20
+    held, rest = found.leases.iloc[0], found.leases.iloc[1:]
+    assert (held["function"], held["end"]) == ("held since before capture began", "open")
+    assert set(rest["function"]) == {"work"}
+    assert (rest["end"] == "returned").sum() >= len(rest) - 1
+    assert found.capture.errors == found.capture.dropped == 0
+    assert list(Path("/dev/shm").glob(f"poolctl-{pid}-*")) == []  # noqa: S108 - where rings are
+
+
+def test_it_can_be_watched_again_and_grows_by_no_page(tmp_path: Path) -> None:
+    with application(tmp_path / "app", BUSY) as pid:
+        counts = []
+        for number in range(3):
+            run = attach(tmp_path / "runs", pid, 0.3)
+            assert len(tables(run).leases) > 5
+            state_of(tmp_path / "app", str(number))
+            counts.append(len(Path(f"/proc/{pid}/maps").read_text().splitlines()))
+    assert counts[2] - counts[1] <= 1
+
+
+def test_the_stop_is_short_and_signals_and_sleeps_survive_it(tmp_path: Path) -> None:
+    code = APPLICATION + (
+        "import signal\ngot = []\nsignal.signal(signal.SIGUSR1, lambda *_: got.append(1))\n"
+        "threading.Thread(target=live, daemon=True).start()\n"
+        "for n in range(30):\n"
+        "    began = time.monotonic()\n    time.sleep(0.1)\n    assert time.monotonic() - began >= 0.1\n"
+        "open(f'{directory}/slept', 'w').write(str(len(got)))\nthreading.Event().wait()\n"
+    )
+    with application(tmp_path / "app", code) as pid:
+        foothold = Foothold(look_at(pid))
+        for number in range(10):
+            told = tmp_path / f"mark-{number}"
+            os.kill(pid, signal.SIGUSR1)
+            foothold.run(f"open({str(told)!r}, 'w').close()", told.exists)
+        foothold.leave()
+        wait_for(tmp_path / "app" / "slept")
+    assert int((tmp_path / "app" / "slept").read_text()) >= 1
+
+
+def test_a_guest_whose_reader_was_killed_leaves_by_itself(tmp_path: Path) -> None:
+    with application(tmp_path / "app", BUSY) as pid:
+        before = state_of(tmp_path / "app", "before")
+        poolctl = subprocess.Popen(
+            [sys.executable, "-c", WATCHER, str(pid), str(tmp_path / "runs")], stderr=subprocess.DEVNULL
+        )
+        until = time.monotonic() + 30
+        while not list(tmp_path.glob("runs/*/events-*")) and time.monotonic() < until:
+            time.sleep(0.05)
+        poolctl.kill()
+        poolctl.wait()
+        assert list(Path("/dev/shm").glob(f"poolctl-{pid}-*"))  # noqa: S108
+        while list(Path("/dev/shm").glob(f"poolctl-{pid}-*")) and time.monotonic() < until:  # noqa: S108
+            time.sleep(0.05)
+        after = state_of(tmp_path / "app", "after")
+        assert after["classes"] == before["classes"]
+        run = attach(tmp_path / "runs", pid, 0.3)
+    assert len(tables(run).leases) > 5
+
+
+WATCHER = """
+import sys
+from pathlib import Path
+from poolctl.trace import drain
+drain.PROMISE_NS = 10**9
+from poolctl.watch.plan import WatchPlan
+from poolctl.watch.session import observe
+observe(WatchPlan(pid=int(sys.argv[1]), seconds=60, runs_dir=Path(sys.argv[2])))
+"""
+
+
+def test_two_watchers_of_one_process_are_told_apart(tmp_path: Path) -> None:
+    with application(tmp_path / "app", BUSY) as pid:
+        first = subprocess.Popen([sys.executable, "-c", WATCHER, str(pid), str(tmp_path / "first")])
+        try:
+            until = time.monotonic() + 30
+            while not list(tmp_path.glob("first/*/run.json")) and time.monotonic() < until:
+                time.sleep(0.05)
+            with pytest.raises(TargetError, match="another poolctl is watching"):
+                attach(tmp_path / "second", pid)
+            assert first.poll() is None
+        finally:
+            first.send_signal(signal.SIGINT)
+            first.wait(20)
+        assert list(tmp_path.glob("first/*/events-*"))
+        assert len(tables(attach(tmp_path / "third", pid, 0.3)).leases) > 5
+
+
+def test_a_process_without_sqlalchemy_is_one_clear_line_and_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poolctl.watch.session.PATIENCE_S", 0.5)
+    code = "import time, sys\nopen(sys.argv[1] + '/begun', 'w').close()\nwhile True: time.sleep(0.01)"
+    with (
+        application(tmp_path / "app", code) as pid,
+        pytest.raises(TargetError, match=f"process {pid} has not imported SQLAlchemy"),
+    ):
+        attach(tmp_path / "runs", pid, 0.3)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_process_that_ends_within_the_window_ends_the_window(tmp_path: Path) -> None:
+    code = APPLICATION + "for n in range(100): work(); time.sleep(0.01)\n"
+    directory = tmp_path / "app"
+    with contextlib.suppress(AssertionError), application(directory, code) as pid:
+        run = attach(tmp_path / "runs", pid, 60)
+    assert run.read_meta()["end_detail"] == f"process {pid} ended"
+    assert len(tables(run).leases) > 1
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    time.sleep(0.2)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda _: -3, UsageError, "-3 is not a process id"),
+        (lambda _: os.getpid(), UsageError, "is poolctl itself"),
+        (lambda _: 2**22 - 1, TargetError, "there is no process 4194303"),
+        (lambda child: child("sleep", "60"), TargetError, r"\(sleep\) is not a Python process"),
+    ],
+    ids=["no id", "poolctl", "nobody", "not Python"],
+)
+def test_what_must_not_be_attached_to_is_one_clear_line(
+    tmp_path: Path, make: object, kind: type[PoolctlError], message: str
+) -> None:
+    children: list[subprocess.Popen[bytes]] = []
+
+    def child(*words: str) -> int:
+        children.append(subprocess.Popen(words))
+        time.sleep(0.2)
+        return children[-1].pid
+
+    try:
+        with pytest.raises(kind, match=message) as raised:
+            attach(tmp_path, make(child))  # type: ignore[operator]
+    finally:
+        for process in children:
+            process.kill()
+            process.wait()
+    assert raised.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_traced_process_names_its_tracer(sleeper: subprocess.Popen[bytes]) -> None:
+    tracer = subprocess.Popen([sys.executable, "-c", TRACER, str(sleeper.pid)], stdout=subprocess.PIPE)
+    assert tracer.stdout is not None
+    tracer.stdout.readline()
+    try:
+        with pytest.raises(TargetError, match=f"process {sleeper.pid} is being traced by process {tracer.pid}"):
+            Foothold(look_at(sleeper.pid)).run("1", lambda: True)
+    finally:
+        tracer.kill()
+        tracer.wait()
+        tracer.stdout.close()
+    assert sleeper.poll() is None
+
+
+TRACER = """
+import sys, time
+from poolctl.target.ptrace import SEIZE, _ptrace
+_ptrace(SEIZE, int(sys.argv[1]), 0, 0)
+print("traced", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_s_process_says_whom_to_be(sleeper: subprocess.Popen[bytes]) -> None:
+    code = (
+        "import sys\nsys.path.insert(0, sys.argv[2])\nfrom poolctl.target.process import look_at\n"
+        "import os\nos.setgid(65534); os.setuid(65534)\n"
+        "try: look_at(int(sys.argv[1]))\nexcept Exception as e: print(e.message, '|', e.hint)"
+    )
+    root = str(Path(__file__).parents[2])
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(sleeper.pid), root], capture_output=True, text=True, check=False
+    )
+    assert said.stdout == (
+        f"process {sleeper.pid} belongs to root: not permitted to attach | run poolctl as root, or as root\n"
+    )
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("app", ["sick_async", "sick_sync"])
+def test_planted_defects_are_seen_in_a_server_that_was_running(tmp_path: Path, app: str, postgres_url: str) -> None:
+    url = postgres_url if app == "sick_async" else postgres_url.replace("asyncpg", "psycopg")
+    with patient(app, url) as sick, sick.running() as process:
+        sick.ask("leak")
+        run = watch_while(sick, WatchPlan(pid=process.pid, seconds=60, runs_dir=tmp_path))
+        assert int(sick.get("healthy")) == process.pid
+    assert sick.errors == []
+    found = tables(run)
+    assert_defects_are_seen(found, app)
+    before = found.leases[found.leases["function"] == "held since before capture began"]
+    assert list(before["end"]) == ["open"]
+    assert (before["backend_pid"] > 0).all()
