@@ -21,12 +21,12 @@ from poolctl.clock import NS, Anchor, monotonic_ns
 from poolctl.errors import PoolctlError
 from poolctl.load.children import WorkerProcess
 from poolctl.load.loop import loop_kind
-from poolctl.load.observers import RingDrainer, ServerObserver
 from poolctl.load.orders import Order
 from poolctl.load.plan import LoadPlan, facts
 from poolctl.load.tape import draw
 from poolctl.target.embedded import EmbeddedPostgres
 from poolctl.target.engine import check
+from poolctl.target.observers import RingDrainer, ServerObserver
 from poolctl.target.permission import refuse_writes
 from poolctl.target.server import ServerWatch
 from poolctl.target.spec import TargetSpec
