@@ -84,9 +84,9 @@ async def where(connection: AsyncConnection) -> list[str]:
 async def sessions(connection: AsyncConnection) -> dict[str, Any] | None:
     """Return the sessions of others right now, or None where the dialect has nothing to see or the role may not.
 
-    `at_ns` (monotonic), `sessions`, `active`, `idle`, `idle_in_transaction`, `hidden`, `lock_waits`, `lwlock_waits`,
-    `io_waits` (active sessions by what they wait for), `longest_idle_in_transaction_s`, `longest_transaction_s`
-    (None: no such session), `applications` (name → sessions).
+    `at_ns` (monotonic), `sessions`, `active`, `active_others` (those not named poolctl…; PostgreSQL only), `idle`,
+    `idle_in_transaction`, `hidden`, `lock_waits`, `lwlock_waits`, `io_waits` (active sessions by what they wait for),
+    `longest_idle_in_transaction_s`, `longest_transaction_s` (None: no such session), `applications` (name → sessions).
     """
     dialect = connection.dialect.name
     if dialect == "postgresql":
@@ -131,6 +131,7 @@ def _postgres_sample(rows: list[Any]) -> dict[str, Any]:
             sample["idle_in_transaction"] += count
         elif state in ("active", "fastpath function call"):
             sample["active"] += count
+            sample["active_others"] += 0 if row.application.startswith("poolctl") else count
             waits = f"{(row.wait_event_type or '').lower()}_waits"
             if waits in ("lock_waits", "lwlock_waits", "io_waits"):
                 sample[waits] += count
@@ -167,7 +168,8 @@ def _mysql_sample(rows: list[Any], connected: int) -> dict[str, Any]:
 
 
 def _empty_sample() -> dict[str, Any]:
-    counts = ("sessions", "active", "idle", "idle_in_transaction", "hidden", "lock_waits", "lwlock_waits", "io_waits")
+    waits = ("lock_waits", "lwlock_waits", "io_waits")
+    counts = ("sessions", "active", "active_others", "idle", "idle_in_transaction", "hidden", *waits)
     return {
         "at_ns": monotonic_ns(),
         **dict.fromkeys(counts, 0),

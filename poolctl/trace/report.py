@@ -359,38 +359,40 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; NaN and infinities become null. `load` and `sizing` are left out when absent."""
-        data: dict[str, Any] = _plain(self)
+        data: dict[str, Any] = plain(self)
         data = {"schema": data.pop("schema"), **data}
         return {key: value for key, value in data.items() if not (key in ("load", "sizing") and value is None)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Report:
         """Rebuild a report from `to_json`; unknown keys are ignored, so newer minor versions stay readable."""
-        report: Report = _build(cls, {"load": None, "sizing": None, **data})
+        report: Report = build(cls, {"load": None, "sizing": None, **data})
         return report
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a record of ours as plain JSON data; NaN and infinities become None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value.value if isinstance(value, StrEnum) else value
 
 
-def _build(kind: Any, data: Any) -> Any:
+def build(kind: Any, data: Any) -> Any:
+    """Rebuild a record of this type from plain JSON data; unknown keys are ignored."""
     if data is None:
         return None
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        return _build(next(arg for arg in args if arg is not type(None)), data)
+        return build(next(arg for arg in args if arg is not type(None)), data)
     if origin is list:
-        return [_build(args[0], item) for item in data]
+        return [build(args[0], item) for item in data]
     if origin is tuple:
         return tuple(data)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        return kind(**{f.name: _build(hints[f.name], data[f.name]) for f in dataclasses.fields(kind) if f.name in data})
+        return kind(**{f.name: build(hints[f.name], data[f.name]) for f in dataclasses.fields(kind) if f.name in data})
     return kind(data) if isinstance(kind, type) and issubclass(kind, StrEnum | float) else data
