@@ -15,7 +15,7 @@ from poolctl.analysis.view import View
 from poolctl.trace.report import LeaseCounts, PoolInfo, PoolPoint
 
 SLICES = 120
-"""The time line has at most so many slices, and at least half as many."""
+"""The time line has at most so many slices, and at least two fifths of that."""
 
 
 def pool_info(view: View) -> PoolInfo:
@@ -43,7 +43,7 @@ def lease_counts(view: View) -> LeaseCounts:
 
 
 def slice_edges(length: float) -> Floats:
-    """Return the edges of the slices: a width that people like (1, 2 or 5 times a power of ten), 60 to 120 of them."""
+    """Return the edges of the slices: a width that people like (1, 2 or 5 times a power of ten), 48 to 120 of them."""
     least = length / SLICES
     power = 10.0 ** math.floor(math.log10(least))
     width = next(step * power for step in (1, 2, 5, 10) if step * power >= least * (1 - 1e-9))

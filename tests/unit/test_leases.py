@@ -9,6 +9,7 @@ from poolctl.analysis.columns import ENDS
 from poolctl.analysis.frames import LEASES
 from poolctl.analysis.leases import tables
 from poolctl.errors import InputError
+from poolctl.trace.events import LAYOUTS, Flag, Kind
 
 HELD = Lease(1.0, 0.5, wait=0.2, connect=0.1, ping=0.05, sql=[(0.0, 0.1), (0.3, 0.1)], reset=0.01, checkin=0.02)
 
@@ -271,3 +272,56 @@ def test_parquet_is_readable_by_its_public_names(busy):
     assert list(frame.columns) == LEASES
     assert frame["requested_at_s"].max() == pytest.approx(1.99)
     assert EPOCH > 0
+
+
+def with_extra(run, *records):
+    """Append records (at, kind, flags, lease, payload) to the event file, with the numbers that follow."""
+    path = run.event_files()[0]
+    data = path.read_bytes()
+    number = (len(data) - 64) // 64
+    for offset, (at, kind, flags, lease, payload) in enumerate(records, 1):
+        whole = (number + offset, EPOCH + round(at * 1e9), lease, int(kind), int(flags), 1, 0, *payload)
+        data += LAYOUTS[kind].pack(*whole)
+    path.write_bytes(data)
+    return run
+
+
+def test_the_first_end_of_a_lease_is_its_end_whatever_is_recorded_later(tmp_path):
+    run = with_extra(
+        write_run(tmp_path, [Lease(1.0, 0.1, end="detached")]),
+        (2.0, Kind.CHECKIN, Flag.CANCELLED, 1, (5, 0, 0, 9, 9)),
+        (3.0, Kind.CHECKIN, Flag.NONE, 1, (5, 0, 0, 9, 9)),
+    )
+    lease = row(run)
+    assert (lease["end"], lease["ended_at_s"]) == ("detached", pytest.approx(1.1))
+
+
+def test_of_two_returns_the_first_counts(tmp_path):
+    run = with_extra(
+        write_run(tmp_path, [Lease(1.0, 0.1, sql=0.05)]), (2.0, Kind.CHECKIN, Flag.ABANDONED, 1, (5, 0, 0, 9, 9))
+    )
+    lease = row(run)
+    assert (lease["end"], lease["hold_time_s"], lease["statements"]) == ("returned", pytest.approx(0.1), 1)
+
+
+def test_a_record_of_no_lease_makes_no_lease(tmp_path):
+    """A connection that was held since before capture began comes back under number 0."""
+    run = with_extra(write_run(tmp_path, [HELD]), (3.0, Kind.CHECKIN, Flag.NONE, 0, (5, 0, 0, 1, 1)))
+    assert tables(run).leases["lease"].tolist() == [1]
+
+
+def test_a_record_of_a_kind_that_is_not_known_is_passed_over(tmp_path):
+    run = write_run(tmp_path, [HELD])
+    path = run.event_files()[0]
+    strange = bytearray(path.read_bytes()[-64:])
+    strange[24] = 99
+    path.write_bytes(path.read_bytes() + bytes(strange))
+    assert len(tables(run).leases) == 1
+
+
+def test_a_context_that_nobody_set_survives_the_files(tmp_path):
+    run = write_run(tmp_path, [Lease(1.0, context=None)])
+    for _ in range(2):
+        frame = tables(run).leases
+        assert frame["context"].isna().all()
+        assert frame["context"].dtype == "category"
