@@ -278,9 +278,9 @@ class Lifecycle:
             connection.leases, connection.returning = [], None
             self._known.pop(place)
         else:
-            ending = [one for one in self._ending if one[0] == place]
-            leases, ended_at = [one[1] for one in ending], ending[-1][2] if ending else at
-            self._ending = deque(one for one in self._ending if one[0] != place)
+            ending = [one for one in self._ending if one[0] == place][-1:]  # an earlier one had the address before
+            leases, ended_at = [one[1] for one in ending], ending[0][2] if ending else at
+            self._ending = deque(one for one in self._ending if one not in ending)
         for lease in leases:
             if lease is not None:
                 self.ledger.detach(lease, ended_at, ABANDONED)

@@ -145,8 +145,8 @@ def asctime(line: Line) -> str:
 
 
 def json_lines(line: Line) -> str:
-    return json.dumps({"asctime": f"{line.date:%Y-%m-%d %H:%M:%S},{_ms(line)}", "name": line.logger, "process": line.pid,
-                       "thread": line.thread, "taskName": line.task, "message": line.text})  # fmt: skip
+    fields = {"process": line.pid, "thread": line.thread, "taskName": line.task, "message": line.text}
+    return json.dumps({"asctime": f"{line.date:%Y-%m-%d %H:%M:%S},{_ms(line)}", "name": line.logger, **fields})
 
 
 def gunicorn_seconds(line: Line) -> str:

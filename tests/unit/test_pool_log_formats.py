@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from pathlib import Path
 
 import pytest
 from pool_lines import START, Line, Told, _ms, asctime, full, json_lines, read
@@ -21,7 +20,8 @@ def iso_z(line: Line) -> str:
 
 
 def iso_offset(line: Line) -> str:
-    return f"{line.date:%Y-%m-%d %H:%M:%S}.{_ms(line)}+02:00 | {line.level} | {line.pid} | {line.logger}:_checkout:{line.lineno} - {line.text}"
+    where = f"{line.logger}:_checkout:{line.lineno}"
+    return f"{line.date:%Y-%m-%d %H:%M:%S}.{_ms(line)}+02:00 | {line.level} | {line.pid} | {where} - {line.text}"
 
 
 def epoch(line: Line) -> str:
@@ -72,7 +72,8 @@ def celery(line: Line) -> str:
 
 
 def logfmt(line: Line) -> str:
-    return f'ts={line.date:%Y-%m-%dT%H:%M:%S}.{_ms(line)}Z level=debug logger={line.logger} pid={line.pid} tid={line.thread} msg="{line.text}"'
+    who = f"logger={line.logger} pid={line.pid} tid={line.thread}"
+    return f'ts={line.date:%Y-%m-%dT%H:%M:%S}.{_ms(line)}Z level=debug {who} msg="{line.text}"'
 
 
 def structlog_json(line: Line) -> str:
@@ -93,8 +94,8 @@ def loguru_json(line: Line) -> str:
 
 
 def ecs_json(line: Line) -> str:
-    return json.dumps({"@timestamp": f"{line.date:%Y-%m-%dT%H:%M:%S}.{_ms(line)}Z", "log.level": "debug", "message": line.text,
-        "log": {"logger": line.logger}, "process": {"pid": line.pid, "thread": {"id": line.thread}}})  # fmt: skip
+    return json.dumps({"@timestamp": f"{line.date:%Y-%m-%dT%H:%M:%S}.{_ms(line)}Z", "message": line.text,
+        "log.level": "debug", "log": {"logger": line.logger}, "process": {"pid": line.pid, "thread": {"id": line.thread}}})  # fmt: skip
 
 
 def docker_compose(line: Line) -> str:
@@ -120,16 +121,17 @@ def kubectl_prefix(line: Line) -> str:
 
 
 FORMATS = [
-    full, asctime, json_lines, iso_z, iso_offset, epoch, epoch_ms, gunicorn, django_verbose, with_line_numbers, uvicorn, syslog,
-    syslog_and_asctime, clf, clock_only, celery, logfmt, structlog_json, loguru_json, ecs_json, docker_compose, docker_json,
-    kubernetes, kubernetes_json, kubectl_prefix,
+    full, asctime, json_lines, iso_z, iso_offset, epoch, epoch_ms, gunicorn, django_verbose, with_line_numbers,
+    uvicorn, syslog, syslog_and_asctime, clf, clock_only, celery, logfmt, structlog_json, loguru_json, ecs_json,
+    docker_compose, docker_json, kubernetes, kubernetes_json, kubectl_prefix,
 ]  # fmt: skip
 TELL_THE_PROCESS = {
-    full, json_lines, iso_offset, epoch, gunicorn, django_verbose, with_line_numbers, syslog, syslog_and_asctime, logfmt,
-    loguru_json, ecs_json, docker_compose, docker_json, kubernetes_json,
+    full, json_lines, iso_offset, epoch, gunicorn, django_verbose, with_line_numbers, syslog, syslog_and_asctime,
+    logfmt, loguru_json, ecs_json, docker_compose, docker_json, kubernetes_json,
 }  # fmt: skip
 TELL_THE_THREAD = {
-    full, json_lines, epoch, django_verbose, logfmt, loguru_json, ecs_json, docker_compose, docker_json, kubernetes_json,
+    full, json_lines, epoch, django_verbose, logfmt, loguru_json, ecs_json, docker_compose, docker_json,
+    kubernetes_json,
 }  # fmt: skip
 
 

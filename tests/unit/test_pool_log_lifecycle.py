@@ -106,6 +106,18 @@ def test_an_abandoned_async_lease_logs_a_return_and_is_abandoned_all_the_same(tm
     assert found.holds_ms == [3000]
 
 
+def test_an_abandoned_lease_takes_nobody_along_who_had_its_address_before(tmp_path, async_log):
+    async_log.created(0, A)
+    async_log.used(1, 1, A)
+    async_log.closing(2, A)
+    async_log.created(3, A)
+    async_log.checked_out(3, A)
+    async_log.returning(5, A)
+    async_log.closing(5, A, hard=True)
+    async_log.say(5, COLLECTED.format(async_connection(A), "terminated"), level="ERROR")
+    assert async_log.read(tmp_path).ends == ["returned", "abandoned"]
+
+
 def test_an_overflow_connection_is_closed_after_its_return_and_that_is_a_return(tmp_path, async_log):
     async_log.created(0, A)
     async_log.used(1, 2, A)
@@ -344,7 +356,7 @@ def test_the_pools_size_is_read_where_a_line_quotes_it(tmp_path, log):
 TRACEBACK = """Traceback (most recent call last):
   File "/app/views.py", line 12, in order
     return session.get(Order, 1)
-sqlalchemy.exc.TimeoutError: QueuePool limit of size 2 overflow 3 reached, connection timed out, timeout 5.00 (Background on this error at: https://sqlalche.me/e/20/3o7r)
+sqlalchemy.exc.TimeoutError: QueuePool limit of size 2 overflow 3 reached, connection timed out, timeout 5.00
 """
 
 
