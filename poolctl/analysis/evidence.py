@@ -153,8 +153,8 @@ def _control(made: Tables, view: View) -> Floats:
     sent = frame[frame["control"].to_numpy(dtype=np.bool_)].groupby(["process", "lease"], observed=True).size()
     leases = made.leases
     keys = list(zip(leases["process"].tolist(), leases["lease"].tolist(), strict=True))
-    found: Floats = sent.reindex(keys, fill_value=0).to_numpy(dtype=np.float64)[view.order]
-    return found
+    found: Floats = np.asarray(sent.reindex(keys, fill_value=0), dtype=np.float64)
+    return found[view.order]
 
 
 def _nested(view: View) -> frozenset[str]:

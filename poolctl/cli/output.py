@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from poolctl.cli import streams
 from poolctl.errors import OutputError
-from poolctl.report import check_format, format_of, render
+from poolctl.report import check_format, format_of, render, render_comparison
+from poolctl.trace.comparison import Comparison
 from poolctl.trace.report import Report
 from poolctl.trace.run import write_text
 
@@ -45,10 +46,16 @@ class Output:
 
     def deliver(self, reports: Sequence[Report]) -> None:
         """Write the files, then stdout: one report as it is, several as one document. Raises OutputError."""
+        self._deliver(lambda kind, width, color: document(reports, kind, width=width, color=color))
+
+    def deliver_comparison(self, comparison: Comparison) -> None:
+        """Write the files, then stdout. Raises OutputError."""
+        self._deliver(lambda kind, width, color: render_comparison(comparison, kind, width=width, color=color))
+
+    def _deliver(self, text: Callable[[str, int, bool], str]) -> None:
         for path, kind in self.files:
-            write_text(path, document(reports, kind, width=FILE_WIDTH, color=False))
-        color = streams.wants_color(sys.stdout)
-        streams.write(document(reports, self.format, width=streams.width(), color=color))
+            write_text(path, text(kind, FILE_WIDTH, False))
+        streams.write(text(self.format, streams.width(), streams.wants_color(sys.stdout)))
 
 
 def document(reports: Sequence[Report], kind: str, *, width: int, color: bool) -> str:

@@ -1,6 +1,6 @@
 """Report -> text. One module a format, each with one function `render(report, style) -> str`; this is their registry.
 
-In: a `poolctl.trace.report.Report`. Out: text. Nothing here computes a statistic, reads a run or prints.
+In: a `Report` or a `Comparison` (`poolctl.trace`). Out: text. Nothing here computes a statistic, reads a run or prints.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from poolctl.errors import UsageError
 from poolctl.report.style import Style
+from poolctl.trace.comparison import Comparison
 from poolctl.trace.report import Report
 
 FORMATS = {
@@ -19,6 +20,13 @@ FORMATS = {
 }
 """Format -> the module that writes it."""
 
+COMPARISONS = {
+    "console": "poolctl.report.comparison_console",
+    "json": "poolctl.report.comparison_json",
+    "markdown": "poolctl.report.comparison_markdown",
+}
+"""Format -> the module that writes a comparison in it."""
+
 ENDINGS = {".txt": "console", ".json": "json", ".md": "markdown", ".markdown": "markdown"}
 """Ending of a file -> its format."""
 
@@ -27,6 +35,13 @@ def render(report: Report, format: str, *, width: int = 100, color: bool = False
     """Return `report` as text that ends with a newline. Raises UsageError when there is no such format."""
     module = importlib.import_module(FORMATS[check_format(format)])
     text: str = module.render(report, Style(width=width, color=color))
+    return text
+
+
+def render_comparison(comparison: Comparison, format: str, *, width: int = 100, color: bool = False) -> str:  # noqa: A002
+    """Return `comparison` as text that ends with a newline. Raises UsageError when there is no such format."""
+    module = importlib.import_module(COMPARISONS[check_format(format)])
+    text: str = module.render(comparison, Style(width=width, color=color))
     return text
 
 

@@ -31,7 +31,7 @@ def row(made: Comparison, name: str) -> Measure:
 def test_of_a_hundred_identical_pairs_of_sides_no_more_fail_than_declared(utilisation: float) -> None:
     same = Side(utilisation)
     assert verdicts(same, same, 100)[FAIL] == 0
-    # The level itself, without the shelter of the margin: 4 % declared for the time; 99 % of such tests show 9 or fewer.
+    # The level itself, without the shelter of the margin: 5 % are declared; 97 % of such tests show 9 or fewer.
     exact = Declared(margin=1e-9)
     assert verdicts(same, same, 100, exact)[FAIL] <= 9
     assert verdicts(same, same, 100, exact, same_tape=False)[FAIL] <= 9
