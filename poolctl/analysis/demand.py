@@ -8,10 +8,8 @@ the leases of the same site and context.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +74,12 @@ class Demand:
         return Work(
             self.at_s, self.marks.hold_s[self.mark], drawn, self.marks.close_s, next_request=following, think_s=think
         )
+
+    def blank(self) -> Demand:
+        """Return this demand without what was measured of its very requests: the ground for another one."""
+        nothing = np.empty(0)
+        unknown = np.empty(0, dtype=np.bool_)
+        return replace(self, measured_wait_s=nothing, measured_timed_out=unknown, client=None, ended_s=nothing)
 
     def _chains(self, client: Ints) -> tuple[Ints, Floats]:
         """Return each request's next one by the same client, and the pause that came before each request."""
@@ -268,48 +272,3 @@ def _add_skipped(
             )
         )
     return grown
-
-
-def grow(demand: Demand, factor: float, random: np.random.Generator, jitter_s: float = 0.05) -> Demand:
-    """Return the demand with arrivals × factor (≥ 1): duplicated with a jitter, never compressed.
-
-    Compressing time would sharpen bursts and shorten them alike; duplicates keep their shape (notes: p95 up to 17 %
-    low otherwise). The copies do what another lease of the same site and context did.
-    """
-    whole, part = divmod(factor - 1, 1)
-    count = len(demand.at_s)
-    copies = np.repeat(np.arange(count), int(whole) + (random.random(count) < part))
-    at = np.concatenate(
-        [demand.at_s, np.maximum(demand.at_s[copies] + random.uniform(-jitter_s, jitter_s, len(copies)), 0)]
-    )
-    mark = np.concatenate([demand.mark, demand.marks.like(demand.mark[copies], random)])
-    order = np.argsort(at, kind="stable")
-    return replace(
-        demand,
-        at_s=at[order],
-        mark=mark[order],
-        measured_wait_s=np.empty(0),
-        measured_timed_out=np.empty(0, dtype=np.bool_),
-        client=None,
-        ended_s=np.empty(0),
-    )
-
-
-def cut(demand: Demand, windows: Sequence[tuple[float, float, float]]) -> Demand:
-    """Return the requests inside the windows (from, to, moved to), in order: what a bootstrap and a quarter are
-    made of."""
-    parts: list[tuple[Floats, Ints]] = []
-    for low, high, target in windows:
-        first, last = np.searchsorted(demand.at_s, [low, high])
-        parts.append((demand.at_s[first:last] - low + target, demand.mark[first:last]))
-    empty: tuple[Any, Any] = (np.empty(0), np.empty(0, dtype=np.int64))
-    at, mark = (np.concatenate(part) for part in zip(*(parts or [empty]), strict=True))
-    return replace(
-        demand,
-        at_s=at,
-        mark=mark,
-        measured_wait_s=np.empty(0),
-        measured_timed_out=np.empty(0, dtype=np.bool_),
-        client=None,
-        ended_s=np.empty(0),
-    )

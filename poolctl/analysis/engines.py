@@ -15,7 +15,8 @@ import pandas as pd
 
 from poolctl.analysis.database_lean import replay_lean
 from poolctl.analysis.database_model import DatabaseReplay, split
-from poolctl.analysis.demand import Demand, Recorded, cut
+from poolctl.analysis.demand import Demand, Recorded
+from poolctl.analysis.growth import cut
 from poolctl.analysis.pool_events import EventReplay
 from poolctl.analysis.pool_model import replay
 from poolctl.analysis.pool_rules import Floats, Ints, Outcome, Rules, Work

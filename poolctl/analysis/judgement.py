@@ -16,14 +16,11 @@ from poolctl.trace.report import Backtest, Prediction
 from poolctl.units import format_seconds, format_share
 
 if TYPE_CHECKING:
-    from poolctl.analysis.sizing import Case, Found
+    from poolctl.analysis.case import Case
+    from poolctl.analysis.sizing import Found
 
 GOOD = 0.25
 """Error of the backtest beyond which there is doubt."""
-CLOSED_WITHOUT_CLIENTS = (
-    "no advice: the requests come from clients that wait for each answer, and which client asked was not recorded; "
-    "replayed as if they came by themselves they would mislead in either direction"
-)
 
 
 def beyond_any_pool(bound: Limits) -> str | None:
@@ -98,7 +95,8 @@ def notes(case: Case, found: Found, predictions: list[Prediction]) -> list[str]:
     whose = "the scenario's own arrivals" if case.scripted else "the traffic of this recording"
     traffic = f"{case.requests:,} requests in {format_seconds(regime.duration_s)}"
     scale = f"index of dispersion {regime.burstiness:.1f} over {format_seconds(regime.scale_s)}"
-    said = [f"valid for {whose} only: {traffic}, {scale}"]
+    said = [f"what if: {case.supposed}"] if case.supposed else []
+    said.append(f"valid for {whose} only: {traffic}, {scale}")
     said += [f"the run is short for its traffic: {each}" for each in regime.reasons]
     if case.recorded.requests < case.requests:
         said.append(f"sized on {case.recorded.requests:,} of the requests, in windows spread over the run")

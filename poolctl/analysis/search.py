@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from poolctl.analysis.demand import Demand, cut, grow
+from poolctl.analysis.demand import Demand
 from poolctl.analysis.goals import Goal, all_met, pooled, quantile
+from poolctl.analysis.growth import cut, grow
 from poolctl.analysis.pool_rules import Outcome, Rules
 
 Engine = Callable[[Sequence[Demand], Rules], list[Outcome]]

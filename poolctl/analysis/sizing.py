@@ -10,71 +10,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from poolctl.analysis import judgement
 from poolctl.analysis.advice import Chosen, settle
-from poolctl.analysis.demand import Demand, Recorded, cut, grow, read_demand
-from poolctl.analysis.engines import Structural, choose
+from poolctl.analysis.case import Case, HasTables, prepare
+from poolctl.analysis.demand import Demand
+from poolctl.analysis.engines import Structural
 from poolctl.analysis.goals import pooled, waiting_goals
+from poolctl.analysis.growth import cut, grow
 from poolctl.analysis.limits import Limits, limits, stressed
 from poolctl.analysis.objectives import Objective
 from poolctl.analysis.pool_rules import Floats
-from poolctl.analysis.predict import backtest, predict, rules_of, why_off
+from poolctl.analysis.predict import backtest, predict, why_off
 from poolctl.analysis.regime import Regime, judge
-from poolctl.analysis.search import HEADROOM, MOST, Progress, Search, block_bootstrap, helpful, with_headroom
-from poolctl.analysis.structure import Structure
-from poolctl.analysis.thinning import thin
+from poolctl.analysis.search import HEADROOM, MOST, Progress, block_bootstrap, helpful, with_headroom
 from poolctl.analysis.thumb import rules_of_thumb
+from poolctl.analysis.what_if import Supposition, suppose
 from poolctl.trace.report import Backtest, PoolSettings, Prediction, ServerInfo, Sizing
 
-FEWEST = 59
-"""Requests below which not even a p95 is supported."""
 LADDER = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 25, 30, 40, 50, 65, 80, 100, 150, 200, 300, 500)
-
-
-class HasTables(Protocol):
-    """What sizing reads of `analysis.leases.Tables`."""
-
-    leases: pd.DataFrame
-    operations: pd.DataFrame
-
-    @property
-    def statements(self) -> pd.DataFrame:
-        """One row a statement; may be empty."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """Everything one recommendation is made from."""
-
-    recorded: Recorded
-    search: Search
-    settings: PoolSettings
-    scripted: bool
-    """The arrivals are a scenario's own."""
-    structure: Structure | None
-    seed: int
-    processes: int
-    deadline_s: float | None
-    server: ServerInfo | None
-    requests: int
-    """Recorded; `recorded` may hold fewer of them, windows of a long run."""
-    duration_s: float
-    """From the first request to the last."""
-
-    @property
-    def demands(self) -> list[Demand]:
-        """The demand of each process."""
-        return self.recorded.demands
-
-    @property
-    def closed(self) -> bool:
-        """Whether clients wait for each answer before they ask again."""
-        return all(demand.client is not None for demand in self.demands)
 
 
 @dataclass(frozen=True)
@@ -124,6 +81,7 @@ def recommend(
     scripted: bool | None = None,
     closed: bool | None = None,
     most_requests: int | None = 30_000,
+    supposing: Supposition | None = None,
     progress: Progress | None = None,
 ) -> Sizing:
     """Return the smallest pool that meets the waiting objectives with headroom, or the reason why none is given.
@@ -132,33 +90,28 @@ def recommend(
     ones. `processes` is how many will run (default: as many as were recorded); every size is per process. `deadline_s`
     is the caller's own timeout. `scripted` says that the arrivals are a scenario's tape, so that its regime is known
     (default: whether the run has operations); `closed` that clients wait for each answer (default: what run.json
-    says). Of a run longer than `most_requests` windows spread over it are used (None: all of it). The same run and seed
-    give the same answer.
+    says). Of a run longer than `most_requests` windows spread over it are used (None: all of it). `supposing` asks for
+    other circumstances than the recorded ones; the backtest is of the recorded ones all the same. The same run and
+    seed give the same answer.
     """
-    goals = waiting_goals(objectives)
-    text = " and ".join(goal.text for goal in goals)
-    load = (getattr(tables, "meta", None) or {}).get("load") or {}
-    closed = load.get("model") == "closed" if closed is None else closed
-    leases, operations, statements = tables.leases.reset_index(drop=True), tables.operations, tables.statements
-    scripted = not operations.empty if scripted is None else scripted
-    total, duration_s = len(leases), _duration(leases)
-    if most_requests is not None and total > most_requests and not closed:
-        leases, operations, statements = thin(leases, operations, statements, most_requests)
-    recorded = read_demand(leases, operations, seed, closed)
-    if recorded is None or recorded.requests < FEWEST:
-        count = 0 if recorded is None else recorded.requests
-        return refused(text, f"no advice: {count} requests were recorded, a p95 needs {FEWEST}")
-    if closed and not all(demand.client is not None for demand in recorded.demands):
-        return refused(text, judgement.CLOSED_WITHOUT_CLIENTS)
-    cores = float(server.cores) if server is not None and server.cores else None
-    engine, structure, cost = choose(recorded, statements, rules_of(settings), cores)
-    search = Search(engine, goals, rules_of(settings), cost)
-    processes = processes or len(recorded.demands)
-    case = Case(recorded, search, settings, scripted, structure, seed, processes, deadline_s, server, total, duration_s)
-    tested = backtest(search, recorded.demands, settings)
+    text = " and ".join(goal.text for goal in waiting_goals(objectives))
+    case = prepare(
+        tables,
+        settings,
+        objectives,
+        server,
+        seed,
+        scripted=scripted,
+        closed=closed,
+        most_requests=most_requests,
+    )
+    if isinstance(case, str):
+        return refused(text, case)
+    tested = backtest(case.search, case.demands, settings)
     if not tested.ok:
         return refused(text, why_off(tested), tested)
-    return _advise(case, text, tested, progress)
+    case = replace(case, processes=processes or case.processes, deadline_s=deadline_s)
+    return _advise(case if supposing is None else suppose(case, supposing), text, tested, progress)
 
 
 def refused(text: str, reason: str, tested: Backtest | None = None, notes: list[str] | None = None) -> Sizing:
@@ -211,8 +164,13 @@ def _arrivals(case: Case, size: int) -> tuple[Floats, list[int]]:
 def _resampled(case: Case, regime: Regime, least: int, progress: Progress | None) -> list[int]:
     if case.closed:
         return []
-    block = min(max(2 * regime.scale_s, 0.5), case.recorded.duration_s / 4)
+    block = min(max(2 * regime.scale_s, 0.5), _span(case) / 4)
     return block_bootstrap(case.search, case.demands, block, least, case.seed, progress)
+
+
+def _span(case: Case) -> float:
+    at = pooled([demand.at_s for demand in case.demands])
+    return float(at.max() - at.min())
 
 
 def _slower(case: Case, least: int) -> dict[float, int | None]:
@@ -254,13 +212,6 @@ def _predictions(case: Case, chosen: PoolSettings, size: int) -> list[Prediction
     if today[0] > 0 and today[1] >= 0:
         wanted.add(today)
     return [predict(case.search, case.demands, *pair) for pair in sorted(wanted)]
-
-
-def _duration(leases: pd.DataFrame) -> float:
-    if leases.empty:
-        return 0.0
-    at = leases["requested_at_s"].to_numpy(dtype=np.float64)
-    return float(np.nanmax(at) - np.nanmin(at))
 
 
 def upper(sizes: list[int], share: float) -> int | None:

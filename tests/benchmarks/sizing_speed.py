@@ -1,6 +1,6 @@
 """How long the models need: a million leases over a grid of thirty sizes, constant holds and the database model.
 
-    python tests/benchmarks/sizing_speed.py [leases]
+python tests/benchmarks/sizing_speed.py [leases]
 """
 
 from __future__ import annotations

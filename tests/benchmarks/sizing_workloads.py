@@ -1,4 +1,4 @@
-"""The workloads that sizing is measured on: the application, the CPU or a row lock holds the connection, or all three."""
+"""The workloads that sizing is measured on: application, CPU or row lock hold the connection, or all three."""
 
 from __future__ import annotations
 

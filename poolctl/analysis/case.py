@@ -1,0 +1,126 @@
+"""Case: a run made ready for sizing: its demand, the engine it calls for, the goals.
+
+In: tables, settings, objectives, what is known of the server. Out: a `Case`, or the reason why there can be none.
+Decides no size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from poolctl.analysis.clients import closed_by_task, population_is_capped
+from poolctl.analysis.demand import Demand, Recorded, read_demand
+from poolctl.analysis.engines import choose
+from poolctl.analysis.goals import waiting_goals
+from poolctl.analysis.objectives import Objective
+from poolctl.analysis.predict import rules_of
+from poolctl.analysis.search import Search
+from poolctl.analysis.structure import Structure
+from poolctl.analysis.thinning import thin
+from poolctl.trace.report import PoolSettings, ServerInfo
+
+FEWEST = 59
+"""Requests below which not even a p95 is supported."""
+CLOSED_WITHOUT_CLIENTS = (
+    "no advice: the requests come from clients that wait for each answer, and which client asked was not recorded; "
+    "replayed as if they came by themselves they would mislead in either direction"
+)
+
+
+class HasTables(Protocol):
+    """What sizing reads of `analysis.leases.Tables`."""
+
+    leases: pd.DataFrame
+    operations: pd.DataFrame
+
+    @property
+    def statements(self) -> pd.DataFrame:
+        """One row a statement; may be empty."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything one recommendation is made from."""
+
+    demands: list[Demand]
+    """The requests of each process."""
+    recorded: Recorded
+    search: Search
+    settings: PoolSettings
+    """What the run ran with."""
+    structure: Structure | None
+    scripted: bool
+    """The arrivals are a scenario's own."""
+    requests: int
+    """Recorded; the demands may hold fewer, windows of a long run."""
+    duration_s: float
+    """From the first request to the last."""
+    processes: int
+    """How many will run."""
+    server: ServerInfo | None = None
+    deadline_s: float | None = None
+    """The caller's own timeout."""
+    seed: int = 0
+    supposed: str = ""
+    """What is supposed beyond the recording, in words; empty: nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether clients wait for each answer before they ask again."""
+        return all(demand.client is not None for demand in self.demands)
+
+
+def prepare(
+    tables: HasTables,
+    settings: PoolSettings,
+    objectives: Sequence[Objective | str],
+    server: ServerInfo | None,
+    seed: int,
+    *,
+    scripted: bool | None = None,
+    closed: bool | None = None,
+    most_requests: int | None = None,
+) -> Case | str:
+    """Return the case, or why there is none. For the arguments see `sizing.recommend`."""
+    leases, operations, statements = tables.leases.reset_index(drop=True), tables.operations, tables.statements
+    leases = leases[leases["requested_at_s"].notna()].reset_index(drop=True)
+    if len(leases) < FEWEST:
+        return f"no advice: {len(leases)} requests were recorded, a p95 needs {FEWEST}"
+    scripted = not operations.empty if scripted is None else scripted
+    at = leases["requested_at_s"].to_numpy(dtype=np.float64)
+    duration_s, total = float(at.max() - at.min()), len(leases)
+    if closed is None:
+        load = (getattr(tables, "meta", None) or {}).get("load") or {}
+        closed = load.get("model") == "closed"
+        if not scripted and closed_by_task(leases):
+            leases, closed = leases.assign(client=leases["task"]), True
+    if most_requests is not None and total > most_requests and not closed:
+        leases, operations, statements = thin(leases, operations, statements, most_requests)
+    recorded = read_demand(leases, operations, seed, closed)
+    if recorded is None:
+        return "no advice: no request of the run was seen from its beginning to its end"
+    known = all(demand.client is not None for demand in recorded.demands)
+    if (closed and not known) or (not closed and not scripted and population_is_capped(leases, settings.capacity)):
+        return CLOSED_WITHOUT_CLIENTS
+    cores = float(server.cores) if server is not None and server.cores else None
+    rules = rules_of(settings)
+    engine, structure, cost = choose(recorded, statements, rules, cores)
+    search = Search(engine, waiting_goals(objectives), rules, cost)
+    return Case(
+        recorded.demands,
+        recorded,
+        search,
+        settings,
+        structure,
+        scripted,
+        total,
+        duration_s,
+        len(recorded.demands),
+        server,
+        seed=seed,
+    )

@@ -1,0 +1,134 @@
+"""Suppositions: more arrivals, slower SQL, shorter holds, more processes, a smaller server; and clients in disguise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from database_cases import cpu_bound
+from sizing_cases import Tables, bursts, holds, poisson, settings, tables
+
+from poolctl.analysis.clients import closed_by_task, population_is_capped
+from poolctl.analysis.pool_model import EventReplay, Outcome, Rules, Work
+from poolctl.analysis.sizing import recommend
+from poolctl.analysis.what_if import Supposition
+from poolctl.errors import UsageError
+from poolctl.trace.report import ServerInfo, Sizing
+
+RULES = Rules(20, 0, 1.0)
+
+
+def made() -> Tables:
+    at = bursts(30, 1)
+    return tables(at, holds(len(at), 1), RULES)
+
+
+def sized(supposing: Supposition | None, recorded: Tables | None = None) -> Sizing:
+    return recommend(recorded or made(), settings(RULES), supposing=supposing, server=ServerInfo("18", 200, 3, 0, 2))
+
+
+def size(sizing: Sizing) -> int:
+    assert sizing.recommended is not None, sizing.reason
+    return sizing.recommended.pool_size or 0
+
+
+def test_supposing_nothing_changes_nothing_but_the_note() -> None:
+    assert size(sized(Supposition())) == size(sized(None))
+
+
+def test_more_arrivals_need_more_and_fewer_need_fewer() -> None:
+    less, same, more = (size(sized(Supposition(arrivals=factor))) for factor in (0.5, 1.0, 2.0))
+    assert less < same < more
+    assert any(note == "what if: arrivals × 2" for note in sized(Supposition(arrivals=2.0)).notes)
+
+
+def test_shorter_holds_at_the_site_need_fewer_and_an_unknown_site_is_refused() -> None:
+    assert size(sized(Supposition(holds={"shop.py:10": 0.5}))) < size(sized(None))
+    with pytest.raises(UsageError, match="nowhere"):
+        sized(Supposition(holds={"nowhere.py": 0.5}))
+
+
+def test_more_processes_need_fewer_each_and_more_in_sum() -> None:
+    one, two = size(sized(None)), sized(Supposition(processes=2))
+    assert one / 2 <= size(two) < one
+    assert "per process" in two.reason
+
+
+def test_a_server_that_allows_too_few_is_named() -> None:
+    tight = sized(Supposition(server_connections=5))
+    assert tight.recommended is None
+    assert "5 are left" in tight.reason
+
+
+def test_slower_sql_needs_statements_and_then_more_connections() -> None:
+    with pytest.raises(UsageError, match="no statements"):
+        sized(Supposition(sql=1.5))
+    behind = cpu_bound(poisson(120, 30, 3), 5).tables(RULES)
+    calm, slow = sized(None, behind), sized(Supposition(sql=1.8), behind)
+    assert slow.recommended is None or size(slow) > size(calm)
+
+
+@pytest.mark.parametrize("supposing", [Supposition(arrivals=0), Supposition(sql=-1), Supposition(processes=0)])
+def test_impossible_factors_are_refused(supposing: Supposition) -> None:
+    with pytest.raises(UsageError):
+        sized(supposing)
+
+
+def loop_of(clients: int, pool: int, tasks: bool) -> pd.DataFrame:
+    """Clients in a loop on a starved pool, as a guest sees them: by task, or (behind a web server) not at all."""
+    random = np.random.default_rng(3)
+    count = clients * 60
+    following = np.arange(count) + clients
+    following[following >= count] = -1
+    think = random.exponential(0.02, count)
+    work = Work(
+        np.linspace(0, 0.01, count),
+        random.exponential(0.03, count),
+        np.zeros(count),
+        next_request=following,
+        think_s=think,
+    )
+    return frame(EventReplay(work, Rules(pool)).run(), np.arange(count) % clients if tasks else np.arange(count))
+
+
+def frame(outcome: Outcome, task: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "task": task,
+            "requested_at_s": outcome.requested_at_s,
+            "ended_at_s": outcome.ended_at_s,
+            "wait_time_s": outcome.wait_s,
+        }
+    )
+
+
+def test_worker_tasks_in_a_loop_are_recognised_as_clients() -> None:
+    assert closed_by_task(loop_of(12, 4, tasks=True))
+    assert not closed_by_task(loop_of(12, 4, tasks=False))
+
+
+def test_requests_that_come_by_themselves_are_no_clients_even_on_few_tasks() -> None:
+    at = poisson(60, 30, 5)
+    outcome = EventReplay(Work(at, holds(len(at), 5), np.zeros(len(at))), Rules(6)).run()
+    assert not closed_by_task(frame(outcome, np.arange(len(at))))
+    assert not population_is_capped(frame(outcome, np.arange(len(at))), 6)
+
+
+def test_a_population_that_never_exceeds_its_cap_betrays_unseen_clients() -> None:
+    assert population_is_capped(loop_of(12, 4, tasks=False), 4)
+    assert not population_is_capped(loop_of(12, 20, tasks=False), 20)
+
+
+def test_a_watched_service_with_unseen_clients_on_a_starved_pool_gets_no_advice() -> None:
+    leases = loop_of(12, 4, tasks=False)
+    leases = leases.assign(
+        process=1,
+        pool=1,
+        lease=range(len(leases)),
+        acquired_at_s=leases["requested_at_s"] + leases["wait_time_s"],
+        end="returned",
+    )
+    leases["hold_time_s"] = leases["ended_at_s"] - leases["acquired_at_s"]
+    sizing = recommend(Tables(leases), settings(Rules(4, 0, 30.0)))
+    assert sizing.recommended is None
+    assert "which client asked was not recorded" in sizing.reason
