@@ -14,6 +14,7 @@ import numpy as np
 
 from poolctl.analysis import sweep
 from poolctl.analysis.breakdown import time_values
+from poolctl.analysis.crowding import Crowding, crowding
 from poolctl.analysis.stats import quantile
 from poolctl.analysis.sweep import Floats
 from poolctl.analysis.view import WAITED_S, Bools, View
@@ -31,7 +32,7 @@ class Pressure:
     full_share: float | None
     """Share of the time in which every connection was in use; None without a limit."""
     nested_share: float
-    """Of the requests that waited (or of all, when none did), made by a task that held a connection."""
+    """Of the connections held while anybody waited, held by a task that was itself waiting for another."""
     leaked: int
     leaked_share: float
     """Mean share of the capacity that had leaked when requests timed out (at the end, when none did)."""
@@ -42,6 +43,8 @@ class Pressure:
     """Mean statement time of leases that began with the pool full ÷ with it not full, at the same sites."""
     lock_share: float | None
     """Share of the server's busy sessions that waited for a lock; None where it was not watched."""
+    crowding: Crowding | None = None
+    """Why more connections were in use while requests waited; None where there was no quiet time, or no waiting."""
 
 
 def measure(view: View) -> Pressure:
@@ -52,20 +55,20 @@ def measure(view: View) -> Pressure:
     holds, sql = view.column("hold_time_s"), view.column("sql_time_s")
     both = ~np.isnan(holds) & ~np.isnan(sql)
     held = float(holds[both].sum())
-    asking = waited if waited.any() else np.ones(len(waited), np.bool_)
     return Pressure(
         timed_out=int(refused.sum()),
         waited_s=float(np.nansum(waits[waited])),
         longest_s=float(np.nanmax(waits, initial=0.0)),
         p95_wait_s=quantile(np.sort(time_values(view, "wait")), 0.95),
         full_share=_full_share(view),
-        nested_share=float(view.nested[asking].mean()) if len(asking) else 0.0,
+        nested_share=_nested_share(view),
         leaked=int(view.leaked.sum()),
         leaked_share=_leaked_share(view, refused),
         free_share=_free_share(view),
         sql_share=min(1.0, float(sql[both].sum()) / held) if held > 0 else None,
         slower=_slower(view),
         lock_share=_lock_share(view.server_samples),
+        crowding=crowding(view) if waited.any() else None,
     )
 
 
@@ -76,6 +79,18 @@ def _full_share(view: View) -> float | None:
     steps = view.checked_out
     full = sweep.Steps(steps.at, (steps.level >= capacity).astype(np.int64))
     return float(full.means(np.array([0.0, view.length_s]))[0])
+
+
+def _nested_share(view: View) -> float:
+    asked, got = view.queued
+    nested = sweep.count(asked[view.nested], got[view.nested])
+    anybody = sweep.Steps(view.waiting.at, (view.waiting.level > 0).astype(np.int64))
+    at = np.unique(np.concatenate([nested.at, anybody.at, view.checked_out.at]))
+    if not len(nested.at) or len(at) < 2:
+        return 0.0
+    weight = anybody.at_instants(at[:-1]) * np.diff(at)
+    held = float((view.checked_out.at_instants(at[:-1]) * weight).sum())
+    return min(1.0, float((nested.at_instants(at[:-1]) * weight).sum()) / held) if held > 0 else 0.0
 
 
 def _leaked_share(view: View, refused: Bools) -> float:

@@ -27,13 +27,15 @@ HELD_IDLE, DATABASE_SLOW, LOCK_BOUND, STARVED = "held idle", "database slow", "l
 MISCONFIGURED, CANNOT_TELL = "misconfigured", "cannot tell"
 
 NESTED_SHARE = 0.3
-"""Of the requests that waited or timed out, made by tasks that held a connection."""
+"""Of the connections held while anybody waited, held by tasks that waited for another."""
 LEAKED_SHARE = 0.3
 """Of the capacity, leaked when requests timed out."""
 STARVED_SHARE = 0.5
 """Of the waiting, while a connection was free."""
 LOCK_SHARE = 0.3
 """Of the server's busy sessions, waiting for a lock."""
+SLOWER_SHARE = 0.5
+"""Of the growth in connections in use, by longer holds rather than by more requests."""
 NO_SLOWER = 1.2
 SQL_SHARE = 0.5
 """Of the hold: above it the database decides how long connections are held."""
@@ -103,7 +105,9 @@ def _under_pressure(case: Case, pressed: Pressure) -> Verdict:
     if pressed.nested_share > NESTED_SHARE:
         share = format_share(pressed.nested_share)
         return Verdict(
-            NESTED, f"Checkouts are nested: {what}, {share} of them by a task that already held one.", evidence
+            NESTED,
+            f"Checkouts are nested: {what} while {share} of the holders waited for another connection.",
+            evidence,
         )
     if pressed.leaked_share > LEAKED_SHARE:
         return Verdict(
@@ -112,14 +116,22 @@ def _under_pressure(case: Case, pressed: Pressure) -> Verdict:
     if pressed.free_share > STARVED_SHARE:
         share = format_share(pressed.free_share)
         return Verdict(STARVED, f"The event loop is starved: {what}, {share} of it with a connection free.", evidence)
-    larger = _larger(case.sizing, case.view.settings)
-    if not larger and _database_decides(pressed):
+    return _by_cause(case, pressed, what, evidence)
+
+
+def _by_cause(case: Case, pressed: Pressure, what: str, evidence: list[str]) -> Verdict:
+    """Every connection was legitimately in use: more load than the pool takes, or holds that are too long?"""
+    grew = None if case.scripted else pressed.crowding
+    if grew is not None and grew.slower > SLOWER_SHARE:
+        return _slower_holds(pressed, what, evidence)
+    # Without a quiet time to compare with, a watched application is too small only where a larger pool would do.
+    unknown = not case.scripted and grew is None and not _larger(case.sizing, case.view.settings)
+    if (unknown or _helpless(case.sizing)) and _database_decides(pressed):
         return _slow(pressed, what, evidence)
     idle = 1 - pressed.sql_share if pressed.sql_share is not None else 0.0
-    if not case.scripted and not larger and idle > SQL_SHARE:
-        return Verdict(
-            HELD_IDLE, f"Connections are held idle: {what} while {format_share(idle)} of the hold was idle.", evidence
-        )
+    if not case.scripted and (unknown or _helpless(case.sizing)) and idle > SQL_SHARE:
+        sentence = f"Connections are held idle: {what} while {format_share(idle)} of the hold was idle."
+        return Verdict(HELD_IDLE, sentence, evidence)
     return Verdict(TOO_SMALL, f"The pool is too small: {what}{_full(case.view, pressed)}.", evidence)
 
 
@@ -166,6 +178,14 @@ def _slow(pressed: Pressure, what: str, evidence: list[str]) -> Verdict:
     return Verdict(DATABASE_SLOW, f"The database is slow: {what} while SQL took {share} of the hold.", evidence)
 
 
+def _slower_holds(pressed: Pressure, what: str, evidence: list[str]) -> Verdict:
+    """It was not the load that grew, but the holds: by SQL, or by idling."""
+    if pressed.crowding is None or pressed.crowding.sql > SQL_SHARE:
+        return _slow(pressed, what, evidence)
+    share = format_share(1 - pressed.crowding.sql)
+    return Verdict(HELD_IDLE, f"Connections are held idle: {what}; holds grew, {share} of it idle.", evidence)
+
+
 def _what_happened(view: View, pressed: Pressure) -> str:
     total = len(view.tables.leases)
     wait = f"the p95 wait was {format_seconds(pressed.p95_wait_s)}" if pressed.p95_wait_s is not None else ""
@@ -199,6 +219,11 @@ def _slower(factor: float) -> str:
     return f"; statements took {factor:.1f} × as long while the pool was full"
 
 
+def _helpless(sizing: Sizing | None) -> bool:
+    """Whether sizing says that no pool size would do; having no advice is something else."""
+    return sizing is not None and sizing.recommended is None and not sizing.reason.startswith("no advice")
+
+
 def _evidence(case: Case, pressed: Pressure) -> list[str]:
     """What separates the verdicts, each with its number and the threshold used."""
     view = case.view
@@ -206,7 +231,7 @@ def _evidence(case: Case, pressed: Pressure) -> list[str]:
     lines = [
         f"leaks: {pressed.leaked} connections never returned"
         + (f", {format_share(pressed.leaked_share)} of the capacity at the timeouts" if pressed.timed_out else ""),
-        f"nested checkouts: {nested} of the waiting requests were made by a task that held a connection",
+        f"nested checkouts: {nested} of the connections were held by a task that waited for another",
     ]
     if pressed.waited_s > 0:
         lines.append(
@@ -219,6 +244,11 @@ def _evidence(case: Case, pressed: Pressure) -> list[str]:
         lines.append(f"database: SQL took {share}{slower}")
         asked = " (the scenario thinks while it holds)" if view.tables.meta.get("think_in_hold") else ""
         lines.append(f"held idle: {format_share(1 - pressed.sql_share)} of the hold{asked}")
+    if pressed.crowding is not None:
+        lines.append(
+            f"load or slower: longer holds account for {format_share(pressed.crowding.slower)} of the connections that "
+            f"came into use (threshold {format_share(SLOWER_SHARE)}), {format_share(pressed.crowding.sql)} of it SQL"
+        )
     if pressed.lock_share is not None:
         lines.append(f"locks: {format_share(pressed.lock_share)} of the busy sessions waited for one")
     if case.sizing and case.sizing.recommended:

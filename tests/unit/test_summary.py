@@ -296,3 +296,14 @@ def test_a_connection_that_outlived_its_operation_is_a_leak_at_once(tmp_path):
     finding = next(finding for finding in report.findings if finding.code == "PC101")
     assert (report.verdict, finding.confidence) == ("leaking", "high")
     assert "1 lease outlived the operation" in " ".join(finding.evidence)
+
+
+def test_holds_that_the_window_cuts_through_break_littles_law(tmp_path):
+    whole = [Lease(k * 0.2, 0.05, connection=100 + k) for k in range(100)]
+    cut = [Lease(16.5 + k * 0.1, None, end="open", connection=k + 1) for k in range(30)]
+    report = watched(tmp_path / "a", leases=[*whole, *cut], duration=20.0, settings={"pool_size": 50})
+    check = next(check for check in report.validity if check.check == "Little's law")
+    assert not check.ok
+    assert report.exit_code == Exit.INCONCLUSIVE
+    report = watched(tmp_path / "b", leases=whole, duration=20.0)
+    assert next(check for check in report.validity if check.check == "Little's law").ok
