@@ -307,3 +307,16 @@ def test_holds_that_the_window_cuts_through_break_littles_law(tmp_path):
     assert report.exit_code == Exit.INCONCLUSIVE
     report = watched(tmp_path / "b", leases=whole, duration=20.0)
     assert next(check for check in report.validity if check.check == "Little's law").ok
+
+
+def test_a_run_that_does_not_count_is_inconclusive_even_without_objectives(tmp_path):
+    report = loadtest(tmp_path, lag=3.0, objectives=[], **pool(work(60, 30), 14))
+    assert (report.objectives, report.exit_code) == ([], Exit.INCONCLUSIVE)
+
+
+def test_a_connect_that_failed_at_once_is_no_fast_acquire(tmp_path):
+    leases = [Lease(k * 0.1, 0.05, wait=0.02) for k in range(80)]
+    refused = [Lease(k * 0.1, None, connect=0.001, end="failed", error="OSError") for k in range(80)]
+    report = watched(tmp_path, leases=leases + refused)
+    assert report.times.acquire_time_s.count == 80
+    assert report.times.acquire_time_s.p50 == pytest.approx(0.02)
