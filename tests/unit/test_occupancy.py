@@ -97,3 +97,10 @@ def test_a_disposed_engine_is_still_one_pool(tmp_path):
     view = View(made, target_of(made))
     assert view.capacity == 2
     assert pool_info(view).utilisation == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_hold_whose_end_was_lost_is_not_held_for_ever(tmp_path):
+    leases = [Lease(1.0, 0.5, connection=1), Lease(5.0, 0.5, connection=1)]
+    found = info(tmp_path, leases, duration=10.0, lose=[4])  # the first one's CHECKIN
+    assert found.peak_checked_out == 1
+    assert found.mean_checked_out == pytest.approx(0.05)
