@@ -91,7 +91,7 @@ def read(path: Path) -> Columns:
     """
     pieces: dict[Kind, dict[str, list[Array]]] = {kind: {name: [] for name in names} for kind, names in WANTED.items()}
     columns = Columns(pid=0)
-    last = 0
+    first, last = 0, 0
     try:
         if path.stat().st_size:
             columns.pid, _ = read_header(path)
@@ -102,11 +102,12 @@ def read(path: Path) -> Columns:
                 if len(raw) == 0:
                     break
                 columns.count += len(raw)
+                first = first or int(raw["sequence"].min())  # more than 1 when the reader came late
                 last = max(last, int(raw["sequence"].max()))
                 _split(raw, pieces)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}", "is the disk whole, and the file yours?") from None
-    columns.lost = max(0, last - columns.count)
+    columns.lost = max(0, last - first + 1 - columns.count) if columns.count else 0
     for kind, fields in pieces.items():
         columns.tables[kind] = {}
         for name in list(fields):

@@ -41,14 +41,12 @@ def _take(watch: Watch, record: Any, fairy: Any, pool: Any) -> bool:
     lease = Lease()
     lease.number = recorder.lease_number()
     lease.pool, lease.record = state, id(record)
-    lease.meta = state.meta | recorder.site_of(SITE) << 32
+    lease.site = recorder.site_of(SITE)
     lease.pending = []
     now = lease.written_at = monotonic_ns()
     connection = _connection(watch, record, state)
     lease.connection = connection.number
-    unseen = int(Flag.UNSEEN) << 8
-    recorder.ring.words(now, lease.number, lease.meta | unseen | Kind.REQUEST, 0, 0, 0, 0)
-    recorder.ring.words(now, lease.number, lease.meta | Kind.CHECKOUT, 0, 0, 0, connection.word)
+    _tell(watch, lease, now, connection.backend_pid)
     watch.guard(lease, fairy)
     watch.leases[id(fairy)] = lease
     gone = fairy._connection_record is not record or record.fairy_ref is None or record.fairy_ref() is not fairy
@@ -56,6 +54,22 @@ def _take(watch: Watch, record: Any, fairy: Any, pool: Any) -> bool:
         lease.closing_at = monotonic_ns()
         watch.end(lease, lease.closing_at)
     return True
+
+
+def retell(watch: Watch) -> None:
+    """Tell a reader who came late of every connection that is out, with the site that took it."""
+    backends = {connection.number: connection.backend_pid for connection in list(watch.connections.values())}
+    for lease in list(watch.leases.values()):
+        try:
+            _tell(watch, lease, lease.written_at, backends.get(lease.connection, 0))
+        except Exception:
+            watch.recorder.count_error()
+
+
+def _tell(watch: Watch, lease: Lease, at: int, backend_pid: int) -> None:
+    write, pool, site = watch.recorder.ring.write, lease.pool.number, lease.site
+    write(Kind.REQUEST, at, lease.number, int(Flag.UNSEEN), pool, site, 0, 0, 0, 0, 0, 0, 0)
+    write(Kind.CHECKOUT, at, lease.number, 0, pool, site, 0, 0, 0, lease.connection, backend_pid)
 
 
 def _connection(watch: Watch, record: Any, state: Any) -> ConnectionState:

@@ -10,10 +10,12 @@ one lease of many. No thread, no timer.
 from __future__ import annotations
 
 import sys
+import weakref
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
-from poolctl.capture.adopt import adopt
+from poolctl.capture.adopt import adopt, retell
 from poolctl.capture.install import Installed, install
 from poolctl.capture.recorder import Recorder
 from poolctl.clock import NS, monotonic_ns
@@ -26,13 +28,17 @@ FIRST_PROMISE_NS = 60 * NS
 class Guest:
     """Capture in this process. Made by `start`."""
 
-    def __init__(self, directory: Path, *, forever: bool) -> None:
+    def __init__(self, directory: Path, *, forever: bool, dialects: weakref.WeakSet[Any] | None) -> None:
         self.directory = directory
         self.recorder = Recorder(directory)
-        self._forever = forever
+        self.forever = forever
+        """It captures for whoever comes, not for a reader that is there."""
+        self.dialects = dialects
+        """Those of the engines to watch; None: all."""
+        self._reader = 0
         self._promise_begins()
         try:
-            self.installed: Installed = install(self.recorder)
+            self.installed: Installed = install(self.recorder, only=self._wanted)
         except BaseException:
             self.recorder.close()
             raise
@@ -52,44 +58,82 @@ class Guest:
         self.installed.remove()
         self.recorder.close()
 
+    def withdraw(self) -> None:
+        """Remove what it announced itself with, and the ring: nobody is to come any more."""
+        self.recorder.ring_path.unlink(missing_ok=True)
+        self.recorder.names_path.unlink(missing_ok=True)
+
+    def add(self, engine: Any) -> None:
+        """Watch this engine, too; None: all from now on."""
+        if engine is None:
+            self.dialects = None
+        elif self.dialects is not None:
+            self.dialects.add(engine.dialect)
+        self.installed.watch.pools.clear()  # met before, they would stay unwatched
+        adopt(self.installed.watch)
+
+    def _wanted(self, pool: Any) -> bool:
+        return self.dialects is None or pool._dialect in self.dialects  # the pool changes with dispose(), this stays
+
     def _promise_begins(self) -> None:
-        self.recorder.ring.promise[0] = monotonic_ns() + FIRST_PROMISE_NS
+        self.recorder.ring.promise[0] = 0 if self.forever else monotonic_ns() + FIRST_PROMISE_NS
 
     def _look_for_reader(self) -> None:
-        if not self._forever and not self.watched:
+        if self.watched:
+            reader = self.recorder.ring.promise[1]
+            if self.forever and reader != self._reader:
+                self._reader = reader
+                retell(self.installed.watch)
+        elif not self.forever:
             stop()
-            self.recorder.ring_path.unlink(missing_ok=True)
+            self.withdraw()
 
 
-def start(directory: Path | str, *, forever: bool = False) -> Guest:
-    """Capture every pool of this process into a ring announced in `directory`; does nothing when that is done already.
+def start(directory: Path | str, *, forever: bool = False, engine: Any = None) -> Guest:
+    """Capture every pool of this process, or `engine`'s, into a ring announced in `directory`.
 
-    What was announced elsewhere for a reader that is gone by now is given up first; `forever`: without a reader, too.
-    Raises InputError for a SQLAlchemy it does not know, and when somebody else is watching; OutputError when there is
-    no room for the ring.
+    Where this process has one already, it stays and takes `engine` in. One that was announced elsewhere, for a reader
+    that is gone, is given up; one for whoever comes (`forever`) steps back until `stop`. Raises InputError for a
+    SQLAlchemy it does not know, and when somebody else is watching; OutputError when there is no room for the ring.
     """
     global _guest
     with _lock:
-        if _guest is not None and _guest.directory != Path(directory):
-            if _guest.watched:
+        before = _guest
+        if before is not None and before.directory != Path(directory):
+            if before.watched:
                 raise InputError("another poolctl is watching this process", "wait until its window is over")
-            abandoned = _guest
-            stop()
-            abandoned.recorder.ring_path.unlink(missing_ok=True)
+            _refuse_unknown_library()
+            _end(before)
+            before.withdraw()
+            if before.forever:
+                _stepped_back.append(before)
         if _guest is None:
             _refuse_unknown_library()
-            _guest = Guest(Path(directory), forever=forever)
+            dialects = None if engine is None else weakref.WeakSet([engine.dialect])
+            _guest = Guest(Path(directory), forever=forever, dialects=dialects)
+        elif _guest.forever:
+            _guest.add(engine)
         return _guest
 
 
 def stop() -> bool:
-    """End what `start` began; False when there is nothing to end."""
+    """End what `start` began, and let the guest that stepped back for it go on; False when there is nothing to end."""
     global _guest
     with _lock:
-        guest, _guest = _guest, None
-        if guest is not None:
-            guest.leave()
-        return guest is not None
+        guest = _guest
+        if guest is None:
+            return False
+        _end(guest)
+        if _stepped_back:
+            earlier = _stepped_back.pop()
+            _guest = Guest(earlier.directory, forever=True, dialects=earlier.dialects)
+        return True
+
+
+def _end(guest: Guest) -> None:
+    global _guest
+    _guest = None
+    guest.leave()
 
 
 def present() -> Guest | None:
@@ -105,3 +149,4 @@ def _refuse_unknown_library() -> None:
 
 _lock = RLock()
 _guest: Guest | None = None
+_stepped_back: list[Guest] = []

@@ -236,13 +236,14 @@ class Recorder:
             "argv0": sys.argv[0] if sys.argv else "",
             "ring": str(self.ring_path),
         }
-        path = self.directory / f"names-{os.getpid()}.jsonl"
+        self.names_path = _fresh(self.directory / f"names-{os.getpid()}.jsonl")
+        """By which poolctl finds the ring."""
         try:
-            with _fresh(path).open("a", encoding="utf-8") as file:
+            with self.names_path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(process) + "\n")
         except OSError as error:
             self.ring_path.unlink(missing_ok=True)
-            raise output_error(path, error) from None
+            raise output_error(self.names_path, error) from None
 
     def _new(self, kind: str, key: Any, entry: dict[str, Any]) -> int:
         number = self._counts[kind]()

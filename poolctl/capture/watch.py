@@ -18,9 +18,10 @@ from poolctl.capture.recorder import OVERHEAD, Recorder
 from poolctl.capture.state import Lease, PoolState
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
+from poolctl.trace.ring import FIELDS
 
 ABANDONED = int(Flag.ABANDONED) << 8
-_CHECKIN, _RESET = int(Kind.CHECKIN), int(Kind.RESET)
+_CHECKIN, _RESET, _STATEMENT = int(Kind.CHECKIN), int(Kind.RESET), int(Kind.STATEMENT)
 
 RESET_WORTH_NS = 20_000
 """A shorter reset gets no record of its own; the CHECKIN carries its time anyway."""
@@ -103,45 +104,59 @@ class Watch(Connections):
         return None
 
     def end(self, lease: Lease, at: int) -> None:
-        """The slot of a lease is free since `at`: write how it ended."""
-        words, number, meta = self.recorder.ring.words, lease.number, lease.meta
-        for then, what, started_at, which in lease.pending:
-            words(then, number, what, started_at, which, 0, 0)
-        reset, closing_at, reset_at = 0, lease.closing_at, lease.reset_at
+        """The slot of a lease is free since `at`: write how it ended, and what was put off."""
+        number, pool, site, closing_at, reset_at = (
+            lease.number,
+            lease.pool,
+            lease.site,
+            lease.closing_at,
+            lease.reset_at,
+        )
+        fields = lease.pending
+        reset = 0
         if reset_at:
             reset = reset_at - closing_at
             if reset >= RESET_WORTH_NS:
-                words(reset_at, number, meta | _RESET, closing_at, 0, 0, 0)
-        lease.pool.checked_out -= 1
-        words(
-            at,
-            number,
-            meta | lease.flags | _CHECKIN,
-            lease.sql,
-            reset,
-            at - closing_at,
-            lease.statements | lease.transactions << 32,
-        )
+                fields += (0, reset_at, number, _RESET, 0, pool.number, site, closing_at, 0, 0, 0, 0)
+        fields += (
+            0, at, number, _CHECKIN, lease.flags >> 8, pool.number, site,
+            lease.sql, reset, at - closing_at, lease.statements, lease.transactions,
+        )  # fmt: skip
+        pool.checked_out -= 1
+        self.recorder.ring.end(fields)
 
-    def worked(self, lease: Lease, at: int, meta: int, started_at: int, which: int) -> None:
+    def worked(self, lease: Lease, at: int, flags: int, started_at: int, statement: int, error: int) -> None:
         """Write a STATEMENT record, soon: those of one millisecond are written together.
 
         Code that runs once between two answers of the database finds the caches cold; run for several records at a
         time it costs little more than for one. So the statements of a lease's last millisecond are seen with its next
         record, at the latest with its end.
         """
-        if at - lease.written_at < TOGETHER_NS:
-            lease.pending.append((at, meta, started_at, which))
-            return
-        self.flush(lease)
-        lease.written_at = at
-        self.recorder.ring.words(at, lease.number, meta, started_at, which, 0, 0)
+        fields = (
+            0,
+            at,
+            lease.number,
+            _STATEMENT,
+            flags,
+            lease.pool.number,
+            lease.site,
+            started_at,
+            statement,
+            error,
+            0,
+            0,
+        )
+        lease.pending += fields
+        if at - lease.written_at >= TOGETHER_NS or len(lease.pending) >= 6 * FIELDS:
+            lease.written_at = at
+            self.flush(lease)
 
     def flush(self, lease: Lease) -> None:
         """Write what was put off."""
         pending, lease.pending = lease.pending, []
-        for at, meta, started_at, which in pending:
-            self.recorder.ring.words(at, lease.number, meta, started_at, which, 0, 0)
+        for start in range(0, len(pending), FIELDS):
+            _, at, number, kind, *more = pending[start : start + FIELDS]
+            self.recorder.ring.write(kind, at, number, *more)
 
     def detach(self, lease: Lease, at: int) -> None:
         """The connection left the pool with its holder; the slot is free since `at`."""

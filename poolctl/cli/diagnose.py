@@ -47,7 +47,8 @@ def diagnose(
     """Watch an application for a window; say what is wrong with its pool, who does it, and what to change.
 
     What poolctl started (-- COMMAND) is ended politely at the end of the window, or with Ctrl-C, which ends the window
-    early and still reports. A process that was running (--pid) goes on as if nobody had watched.
+    early and still reports. A process that was running (--pid) goes on as if nobody had watched. With neither, the
+    processes are watched that call poolctl.attach() or have ?plugin=poolctl in their database's URL.
     """
     from poolctl import config
     from poolctl.cli import watching

@@ -5,6 +5,7 @@ In: what to watch, and Settings. Out: a run on disk, a report where the Output w
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -24,8 +25,6 @@ from poolctl.watch.session import observe
 
 def plan(command: tuple[str, ...], pid: int | None, settings: Settings) -> WatchPlan:
     """Return what is to be watched, everything checked that can be before anything runs. Raises UsageError."""
-    if not command and pid is None:
-        raise UsageError("nothing to watch", "give -- COMMAND to run one, or --pid PID to attach to a process")
     for text in settings.slo:
         parse(text)
     url = settings.target()["url"]
@@ -36,6 +35,7 @@ def plan(command: tuple[str, ...], pid: int | None, settings: Settings) -> Watch
         server=None if url is None else TargetSpec(url=url, yes=True),  # it is only looked at
         objectives=settings.slo,
         runs_dir=Path(settings.runs_dir),
+        announced_in=Path(os.environ["POOLCTL_RUN_DIR"]) if os.environ.get("POOLCTL_RUN_DIR") else None,
     )
 
 

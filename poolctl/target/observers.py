@@ -54,11 +54,14 @@ class _Repeated:
 
 
 class RingDrainer(_Repeated):
-    """Drains every ring of the run; `feed` gets the new records, on this thread."""
+    """Drains every ring of the run; `feed` gets the new records, on this thread.
 
-    def __init__(self, directory: Path, feed: Callable[[bytes], None]) -> None:
+    `announced`: where processes announced themselves, when that is not the run's directory.
+    """
+
+    def __init__(self, directory: Path, feed: Callable[[bytes], None], announced: Path | None = None) -> None:
         super().__init__("poolctl-drain", DRAIN_S)
-        self._drains = Drains(directory)
+        self._drains = Drains(directory) if announced is None else Drains(announced, directory)
         self._feed = feed
         self._closed = False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,25 @@ from poolctl.clock import NS, monotonic_ns
 from poolctl.errors import InputError
 from poolctl.trace import eventfile
 from poolctl.trace.events import RECORD_BYTES
-from poolctl.trace.ring import SAMPLE_EVERY, RingReader
+from poolctl.trace.ring import SAMPLE_EVERY, SHARED_MEMORY, RingReader
 from poolctl.trace.run import output_error
 
 PROMISE_NS = 30 * NS
 """A guest whose ring nobody has read for so long may take its leave."""
+UNREAD_S = 600.0
+"""A ring of a dead process that is younger may still find its first reader."""
 
 
 class Drain:
     """One process's ring, drained. Raises InputError when there is no such ring.
 
-    `source` is the process's names file; `events` is made beside it unless given.
+    `source` is the process's names file; the files are made beside it, or in the directory `into`: then the process
+    captures for whoever comes, and its ring stays.
     """
 
-    def __init__(self, source: Path, events: Path | None = None) -> None:
-        self.names_path = source
-        self.events_path = events or source.with_name(source.name.replace("names-", "events-", 1)).with_suffix(".bin")
+    def __init__(self, source: Path, into: Path | None = None) -> None:
+        self.names_path = source if into is None else into / source.name
+        self.events_path = self.names_path.with_name(source.name.replace("names-", "events-", 1)).with_suffix(".bin")
         self._reader = RingReader(_ring_of(source))
         self.pid = self._reader.pid
         self.anchor = self._reader.anchor
@@ -40,6 +44,9 @@ class Drain:
         self._events = _Appender(self.events_path)
         self._events.add(eventfile.header(self.pid, self.anchor))
         self._about: dict[str, Any] = {}
+        if into is not None:
+            self._names.add(source.read_bytes())
+            self._reader.catch_up()
 
     @property
     def dropped(self) -> int:
@@ -84,17 +91,22 @@ class Drain:
         return records
 
     def _summary(self) -> dict[str, Any]:
-        """The `capture` line: what the recorder said about itself, and what it counted; overhead scaled to all leases."""
+        """The `capture` line: what the recorder said of itself, and what it counted; overhead scaled to all leases."""
         counted = self.counters
         overhead_ns = counted["overhead_ns"] * SAMPLE_EVERY
         return {**self._about, "kind": "capture", "dropped": self.dropped, **counted, "overhead_ns": overhead_ns}
 
 
 class Drains:
-    """All watched processes of one run directory, drained; new ones are found as they announce themselves."""
+    """All watched processes of one run directory, drained; new ones are found as they announce themselves.
 
-    def __init__(self, directory: Path) -> None:
+    `into`: where the files are made, when not there: then processes that are gone already are not met, and the rings of
+    those that live stay with them.
+    """
+
+    def __init__(self, directory: Path, into: Path | None = None) -> None:
         self._directory = directory
+        self._into = into
         self._open: dict[Path, Drain] = {}
         self._gone: set[Path] = set()
         self._ended = {"dropped": 0, "errors": 0}
@@ -119,8 +131,11 @@ class Drains:
         The ring of a process that is gone is read to its end and removed: short-lived ones must not fill the memory.
         """
         for path in set(self._directory.glob("names-*.jsonl")) - self._open.keys() - self._gone:
+            if self._into is not None and not _lives(path):
+                self._gone.add(path)
+                continue
             try:
-                drain = self._open[path] = Drain(path)
+                drain = self._open[path] = Drain(path, self._into)
                 self.pids.append(drain.pid)
                 self.began = min(self.began or drain.anchor, drain.anchor)
             except InputError:
@@ -136,7 +151,7 @@ class Drains:
         finally:
             with contextlib.ExitStack() as stack:
                 for drain in self._open.values():
-                    stack.callback(drain.close, unlink=unlink)
+                    stack.callback(drain.close, unlink=unlink and self._into is None)
         return closed
 
     def _poll(self, path: Path, drain: Drain) -> tuple[Drain, bytes]:
@@ -149,6 +164,35 @@ class Drains:
         last = drain.close()
         self._ended["dropped"] += drain.dropped
         return drain, before + last
+
+
+def sweep() -> int:
+    """Remove the rings of processes that are gone, and that nobody reads any more; return how many."""
+    removed = 0
+    for path in SHARED_MEMORY.glob("poolctl-*-*.ring"):
+        number = path.name.split("-")[1]
+        try:
+            if number.isdecimal() and not _alive(int(number)):
+                reader = RingReader(path)
+                promised = reader.promised
+                reader.close()
+                if promised < monotonic_ns() and (promised or time.time() - path.stat().st_ctime > UNREAD_S):
+                    path.unlink()
+                    removed += 1
+        except (InputError, OSError):  # another user's, or of another version
+            continue
+    return removed
+
+
+def _lives(names: Path) -> bool:
+    """Whether a process that announced itself is still there; what a dead one left is removed."""
+    entry = _announced(names)
+    if entry is None or _alive(int(entry["pid"])):
+        return entry is not None
+    with contextlib.suppress(OSError):
+        Path(entry["ring"]).unlink(missing_ok=True)
+        names.unlink(missing_ok=True)
+    return False
 
 
 def _alive(pid: int) -> bool:

@@ -23,9 +23,9 @@ import tempfile
 from pathlib import Path
 from threading import RLock
 
-from poolctl.clock import Anchor
+from poolctl.clock import Anchor, monotonic_ns
 from poolctl.errors import InputError
-from poolctl.trace.events import LAYOUTS, RECORD_BYTES, VERSION
+from poolctl.trace.events import LAYOUTS, RECORD_BYTES, VERSION, Kind
 from poolctl.trace.run import output_error
 
 MAGIC = b"POOLRING"
@@ -37,7 +37,7 @@ _PROMISE_AT = 2048
 _NAMES_AT = mmap.PAGESIZE
 _POPULATE = getattr(mmap, "MAP_POPULATE", 0)  # the pages are there at once: no fault on the application's path
 _LENGTH = struct.Struct("<I")
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's shared memory: a file there never meets a disk
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's shared memory: a file there never meets a disk
 
 _PATIENCE = 10
 """Reads after which a record that was begun and not finished, with later ones behind it, is given up."""
@@ -48,6 +48,18 @@ COUNTERS = ("errors", "overhead_ns", "sampled", "names_dropped", "closed")
 SAMPLE_EVERY = 64
 """The writer times itself in one lease of so many; `overhead_ns` is of those only."""
 
+FIELDS = 12
+"""Fields of a STATEMENT, of a RESET written as one, and of a CHECKIN record."""
+_TOGETHER = 8
+"""Records packed by one call, at most."""
+_PACK_REQUEST = LAYOUTS[Kind.REQUEST].pack_into
+_PACK_CHECKOUT = LAYOUTS[Kind.CHECKOUT].pack_into
+_PACK_STATEMENT = LAYOUTS[Kind.STATEMENT].pack_into
+_PACK_ACQUIRED = struct.Struct(LAYOUTS[Kind.REQUEST].format + LAYOUTS[Kind.CHECKOUT].format[1:]).pack_into
+_PACK_END = [
+    struct.Struct("<" + LAYOUTS[Kind.STATEMENT].format[1:] * n + LAYOUTS[Kind.CHECKIN].format[1:]).pack_into
+    for n in range(_TOGETHER)
+]
 _PACK_WORDS = struct.Struct("<8Q").pack_into
 _PACK = {int(kind): layout.pack_into for kind, layout in LAYOUTS.items()}
 
@@ -81,32 +93,89 @@ class RingWriter:
         self._body = view[records_at:]
         self._sequences = view[records_at:].cast("Q")
         self._mask = records - 1
-        self._next = itertools.count(1).__next__
+        self._following = 1
         self.counters = view[_COUNTERS_AT : _COUNTERS_AT + 8 * len(COUNTERS)].cast("Q")
         """In the order of `COUNTERS`."""
         self.promise = view[_PROMISE_AT : _PROMISE_AT + 8].cast("Q")
         """One number, the reader's to write: until when (monotonic ns) it promises to read; 0 when there was none yet."""
+        self.promise = view[_PROMISE_AT : _PROMISE_AT + 16].cast("Q")
+        """The reader's to write: until when (monotonic ns) it promises to read, and since when it does; 0 before."""
         self._names = view[_NAMES_AT:records_at]
         self._names_used = 0
         self._names_lock = RLock()
 
     def write(self, kind: int, at: int, lease: int, flags: int, pool: int, site: int, *payload: int) -> None:
         """Write one record of any kind; `payload` in the order of `events.PAYLOADS`."""
-        sequence = self._next()
+        self._following = (sequence := self._following) + 1  # one statement: nothing comes in between under a GIL
         offset = (sequence & self._mask) << 6
         _PACK[kind](self._body, offset, 0, at, lease, kind, flags, pool, site, *payload)
         self._sequences[offset >> 3] = sequence
 
     def words(self, at: int, lease: int, meta: int, first: int, second: int, third: int, fourth: int) -> None:
-        """Write one record given as 64-bit words; `meta` is kind | flags << 8 | pool << 16 | site << 32.
-
-        The way of the kinds of every lease: in an application this code is cold each time it is needed, so they share
-        these few lines.
-        """
-        sequence = self._next()
+        """Write one record given as 64-bit words; `meta` is kind | flags << 8 | pool << 16 | site << 32."""
+        self._following = (sequence := self._following) + 1  # one statement: nothing comes in between under a GIL
         offset = (sequence & self._mask) << 6
         _PACK_WORDS(self._body, offset, 0, at, lease, meta, first, second, third, fourth)
         self._sequences[offset >> 3] = sequence
+
+    # A lease is two writes, not five records: packing three together costs little more than packing one.
+
+    def acquired(
+        self,
+        lease: int,
+        pool: int,
+        site: int,
+        requested_at: int,
+        intended_at: int,
+        task: int,
+        context: int,
+        item: int,
+        waiting: int,
+        checked_out: int,
+        open_: int,
+        at: int,
+        flags: int,
+        wait: int,
+        connect: int,
+        ping: int,
+        connection: int,
+        backend_pid: int,
+    ) -> None:
+        """Write a REQUEST and the CHECKOUT that answers it."""
+        self._following = (sequence := self._following) + 2
+        first = sequence & self._mask
+        if first == self._mask:  # the ring's end is between them
+            _PACK_REQUEST(
+                self._body, first << 6, 0, requested_at, lease, 1, 0, pool, site,
+                intended_at, task, context, item, waiting, checked_out, open_,
+            )  # fmt: skip
+            _PACK_CHECKOUT(
+                self._body, 0, 0, at, lease, 2, flags, pool, site, wait, connect, ping, connection, backend_pid
+            )
+            self._sequences[first << 3] = sequence
+            self._sequences[0] = sequence + 1
+            return
+        _PACK_ACQUIRED(
+            self._body, first << 6, 0, requested_at, lease, 1, 0, pool, site,
+            intended_at, task, context, item, waiting, checked_out, open_,
+            0, at, lease, 2, flags, pool, site, wait, connect, ping, connection, backend_pid,
+        )  # fmt: skip
+        self._sequences[first << 3] = sequence
+        self._sequences[(first << 3) + 8] = sequence + 1
+
+    def end(self, fields: list[int]) -> None:
+        """Write any number of STATEMENT records (RESET has the same layout) and a CHECKIN: all their fields, in order."""
+        count = len(fields) // FIELDS
+        self._following = (sequence := self._following) + count
+        first = sequence & self._mask
+        if count <= len(_PACK_END) and first + count <= self._mask + 1:
+            _PACK_END[count - 1](self._body, first << 6, *fields)
+        else:
+            for n in range(count):
+                pack = _PACK_END[0] if n == count - 1 else _PACK_STATEMENT
+                pack(self._body, ((first + n) & self._mask) << 6, *fields[n * FIELDS : (n + 1) * FIELDS])
+        for sequence in range(sequence, sequence + count):  # noqa: B020, PLW2901 - from the first on
+            self._sequences[(sequence & self._mask) << 3] = sequence
 
     def write_name(self, line: bytes) -> bool:
         """Publish one line for the names file; False when the arena is full."""
@@ -134,7 +203,7 @@ def _whole_pages(size: int) -> int:
 
 
 def _reserve(directory: Path, size: int) -> tuple[Path, mmap.mmap]:
-    places = [_SHARED_MEMORY] if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK) else []
+    places = [SHARED_MEMORY] if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK) else []
     for place in (*places, directory):
         try:
             fd, name = tempfile.mkstemp(prefix=f"poolctl-{os.getpid()}-", suffix=".ring", dir=place)
@@ -175,6 +244,8 @@ class RingReader:
         self._sequences = self._body.cast("Q")[:: RECORD_BYTES // 8]
         self._names = view[names_at:records_at]
         self._counters = view[_COUNTERS_AT : _COUNTERS_AT + 8 * len(COUNTERS)].cast("Q")
+        self._promise = view[_PROMISE_AT : _PROMISE_AT + 16].cast("Q")
+        self._promise[1] = monotonic_ns()
         self._promise = view[_PROMISE_AT : _PROMISE_AT + 8].cast("Q")
         self._names_read = 0
         self._expected = 1
@@ -186,6 +257,20 @@ class RingReader:
     def counters(self) -> dict[str, int]:
         """What the writer counted about itself so far."""
         return dict(zip(COUNTERS, self._counters.tolist(), strict=True))
+
+    def catch_up(self) -> None:
+        """Begin with the oldest record that is still there: a reader who comes late has lost nothing."""
+        self._step_over(final=False)
+        self.dropped = 0
+
+    def promise(self, until: int) -> None:
+        """Tell the writer that somebody will read until then (monotonic ns): without that, a guest takes its leave."""
+        self._promise[0] = until
+
+    @property
+    def promised(self) -> int:
+        """Until when (monotonic ns) somebody promised to read; 0 when nobody did yet."""
+        return int(self._promise[0])
 
     def promise(self, until: int) -> None:
         """Tell the writer that somebody will read until then (monotonic ns): without that, a guest takes its leave."""

@@ -45,6 +45,8 @@ SCHEMA = 1
 """Version of `run.json` and of the directory's layout."""
 
 DEFAULT_ROOT = Path(".poolctl/runs")
+ANNOUNCED = "announced"
+"""The directory beside the runs in which processes announce themselves that capture for whoever comes."""
 
 
 @dataclass(frozen=True, slots=True)

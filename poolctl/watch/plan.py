@@ -14,14 +14,17 @@ from typing import Any
 from poolctl import __version__
 from poolctl.errors import UsageError
 from poolctl.target.spec import TargetSpec
-from poolctl.trace.run import DEFAULT_ROOT
+from poolctl.trace.run import ANNOUNCED, DEFAULT_ROOT
 
 WINDOW_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class WatchPlan:
-    """What to watch, by exactly one way in, and for how long. Raises UsageError for what cannot work."""
+    """What to watch, by one way in, and for how long. Without any: what announced itself.
+
+    Raises UsageError for what cannot work.
+    """
 
     command: tuple[str, ...] = ()
     """Run this under capture, with all its Python processes."""
@@ -34,12 +37,19 @@ class WatchPlan:
     objectives: tuple[str, ...] = ()
     """Unparsed."""
     runs_dir: Path = DEFAULT_ROOT
+    announced_in: Path | None = None
+    """Where processes announced themselves that capture for whoever comes; None: beside the runs."""
 
     def __post_init__(self) -> None:
         if self.seconds <= 0:
             raise UsageError(f"window {self.seconds:g} s: must be more than 0", "write it as 60s or 5m")
         if self.pid is not None and self.command:
             raise UsageError("a command and --pid are two things to watch", "give one of them")
+
+    @property
+    def announced(self) -> Path:
+        """Where to look without a command and a pid."""
+        return self.announced_in or self.runs_dir / ANNOUNCED
 
     @property
     def way(self) -> str:

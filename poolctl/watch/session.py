@@ -22,6 +22,7 @@ from poolctl.clock import NS, Anchor, monotonic_ns
 from poolctl.errors import PoolctlError
 from poolctl.target.observers import RingDrainer, ServerObserver
 from poolctl.target.server import ServerWatch
+from poolctl.trace.drain import sweep
 from poolctl.trace.report import ServerInfo
 from poolctl.trace.run import Run
 from poolctl.watch.plan import WatchPlan, facts
@@ -76,10 +77,12 @@ class _Session:
         """Make the run."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._signals())
+            sweep()
             self._run.write_text("guests.txt", "")
             observer, server = self._observe_server(stack)
             stack.callback(self._way.end)
-            drainer = RingDrainer(self._run.path, self._feed)
+            announced = self._plan.announced if self._plan.way == "announced" else None
+            drainer = RingDrainer(self._run.path, self._feed, announced)
             stack.callback(drainer.close)
             drainer.start()
             self._way.enter(self._run)
@@ -126,7 +129,7 @@ class _Session:
                 drainer.halt(1.0)
                 drainer.step()  # it may have come and gone between two looks
             if (began := drainer.began) is not None:
-                return Anchor(*began)
+                return Anchor(*began) if self._plan.way != "announced" else Anchor.now()
             if (failure := drainer.failure) is not None:
                 raise failure
             if over or monotonic_ns() > give_up_at:

@@ -158,6 +158,41 @@ class Attach:
         return next((guest[-1] for guest in reversed(said) if len(guest) > 2 and guest[2] in events), "")
 
 
+class Announced:
+    """Processes that capture for whoever comes: those that called `poolctl.attach`, or have the plugin in their URL."""
+
+    signals: tuple[int, ...] = ()
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.title = f"what announced itself in {directory}"
+
+    def enter(self, _: Run) -> None:
+        """Nothing to do: they are there, or they come."""
+
+    def forward(self, number: int) -> None:
+        """Hand on nothing: the processes are not ours."""
+
+    def over(self) -> str | None:
+        """Go on: others may come."""
+        return None
+
+    def leave(self) -> None:
+        """Leave them as they are."""
+
+    def end(self) -> None:
+        """Nothing was started."""
+
+    def silence(self, _: Run) -> PoolctlError:
+        """Tell where nobody is."""
+        return TargetError(
+            f"no process announced itself in {self.directory}",
+            "call poolctl.attach() in one, or use `-- COMMAND` or --pid PID",
+        )
+
+
 def way_of(plan: WatchPlan) -> Way:
     """Return the plan's way in."""
-    return Launch(plan.command) if plan.pid is None else Attach(plan.pid)
+    if plan.command:
+        return Launch(plan.command)
+    return Announced(plan.announced) if plan.pid is None else Attach(plan.pid)

@@ -17,6 +17,10 @@ SELECT = text("select 1")
 
 engine = create_async_engine(os.environ["DATABASE_URL"], pool_size=8, max_overflow=4, pool_timeout=3)
 app = FastAPI()
+if os.environ.get("ATTACH"):
+    import poolctl
+
+    poolctl.attach(engine if os.environ["ATTACH"] == "engine" else None)
 kept: list[AsyncConnection] = []
 
 
