@@ -1,19 +1,16 @@
-"""Columns: what the records of one process say, one table a kind of thing, as numpy arrays.
+"""Columns: what one process's records say besides its leases, as numpy arrays.
 
-In: `records.Columns` and the translation of the process's name numbers to common ones. Out: columns of leases,
-operations, statements, connections and samples, times in seconds, instants in seconds after `origin`. Every record of a
-lease goes to one row, and every row has one end. What the records cannot tell is NaN or -1. Knows nothing of pandas
-or files.
+In: `records.Columns` and the translation of the process's name numbers to common ones. Out: columns of operations,
+statements, connections and samples, times in seconds, instants in seconds after `origin`. What the records cannot
+tell is NaN or -1. Knows nothing of pandas or files; the leases are in `lease_columns`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from poolctl.analysis.records import Array, Columns
-from poolctl.trace.events import UNKNOWN_COUNT, Flag, Kind
+from poolctl.trace.events import Flag, Kind
 
 ENDS = ("returned", "timed_out", "cancelled", "failed", "invalidated", "detached", "abandoned", "open")
 """The ends a lease can meet. A request still waiting when the record stopped is open too, with no `acquired_at_s`."""
@@ -23,211 +20,6 @@ EVENTS = ("opened", "failed", "closed")
 """What happened to a connection."""
 
 NEVER = np.iinfo(np.int64).max
-
-
-class _Places:
-    """Where each lease's row is."""
-
-    def __init__(self, ids: Array) -> None:
-        self.ids = ids
-
-    def of(self, leases: Array) -> Array:
-        """Return the rows of these lease numbers, all of which are known."""
-        if len(self.ids) and int(self.ids[-1]) - int(self.ids[0]) + 1 == len(self.ids):
-            rows: Array = (leases - self.ids[0]).astype(np.int64)
-        else:
-            rows = np.searchsorted(self.ids, leases)
-        return rows
-
-
-def _put(size: int, rows: Array, values: Array, dtype: Any, nothing: Any) -> Array:
-    """Spread values over rows; where a row has several, its first one stays."""
-    out = np.full(size, nothing, dtype)
-    out[rows[::-1]] = values[::-1]
-    return out
-
-
-def _span(size: int, rows: Array, nanoseconds: Array) -> Array:
-    return _put(size, rows, _durations(nanoseconds), np.float64, np.nan)
-
-
-def _durations(nanoseconds: Array) -> Array:
-    """Return seconds; a duration that the source could not tell (`events.UNKNOWN`) is NaN."""
-    seconds = nanoseconds / 1e9
-    seconds[nanoseconds < 0] = np.nan
-    return seconds
-
-
-def _counts(size: int, rows: Array, numbers: Array) -> Array:
-    """Spread counts over rows; -1 for one that the source could not tell, and where there was no record."""
-    known = np.where(numbers == UNKNOWN_COUNT, -1, numbers.astype(np.int32))
-    return _put(size, rows, known, np.int32, -1)
-
-
-def leases_of(columns: Columns, look: dict[str, Array], origin: int) -> dict[str, Array]:
-    """Return the columns of this process's leases, in the order of their numbers (the order of the requests)."""
-    tables = {kind: _of_leases(columns.tables[kind]) for kind in _LEASE_KINDS}
-    ids = np.unique(np.concatenate([tables[kind]["lease"] for kind in _LEASE_KINDS]))
-    size, places = len(ids), _Places(ids)
-    rows = {kind: places.of(table["lease"]) for kind, table in tables.items()}
-    out = _requested(size, rows[Kind.REQUEST], tables[Kind.REQUEST], look, origin)
-    checkout, at = tables[Kind.CHECKOUT], rows[Kind.CHECKOUT]
-    acquired = _put(size, at, checkout["at"], np.int64, NEVER)
-    out["acquired_at_s"] = _instants(acquired, origin)
-    out["overflow"] = _put(size, at, checkout["flags"] & int(Flag.OVERFLOW) != 0, np.bool_, False)
-    out["fresh"] = _put(size, at, checkout["flags"] & int(Flag.FRESH) != 0, np.bool_, False)
-    out["connection"] = _put(size, at, checkout["connection"], np.uint32, 0)
-    out["backend_pid"] = _put(size, at, checkout["backend_pid"], np.uint32, 0)
-    _ended(out, size, rows, tables, look, origin)
-    for name in ("wait", "connect", "ping"):
-        taken = _span(size, at, checkout[name])
-        refused = _span(size, rows[Kind.REFUSED], tables[Kind.REFUSED][name])
-        out[f"{name}_time_s"] = np.where(np.isnan(taken), refused, taken)
-    _without_request(out)
-    through = np.where(np.isnan(out["acquired_at_s"]), out["ended_at_s"], out["acquired_at_s"])
-    out["acquire_time_s"] = np.maximum(through - out["requested_at_s"], 0.0)
-    _of_a_log(out, rows[Kind.REQUEST][tables[Kind.REQUEST]["flags"] & int(Flag.UNSEEN) != 0])
-    out["hold_time_s"] = np.maximum(out["ended_at_s"] - out["acquired_at_s"], 0.0)
-    _add_sql_of_open(out, columns, places)
-    out["idle_in_hold_s"] = np.maximum(out["hold_time_s"] - out["sql_time_s"], 0.0)
-    pool = np.zeros(size, np.uint16)
-    for kind in reversed(_LEASE_KINDS):
-        pool[rows[kind]] = tables[kind]["pool"]
-    out["pool"] = pool
-    _lost_ends(out)
-    _trace_ids(out, columns, places)
-    out["lease"] = ids.astype(np.int64)
-    before = (out["ended_at_s"] < 0) if columns.count else np.zeros(size, np.bool_)
-    return {name: values[~before] for name, values in out.items()} if before.any() else out
-
-
-_LEASE_KINDS = (Kind.REQUEST, Kind.CHECKOUT, Kind.REFUSED, Kind.CHECKIN, Kind.DETACH)
-
-
-def _of_leases(table: dict[str, Array]) -> dict[str, Array]:
-    """Drop records of number 0: they belong to no lease (a connection held since before capture began)."""
-    ours = table["lease"] != 0
-    return table if ours.all() else {name: values[ours] for name, values in table.items()}
-
-
-def _requested(
-    size: int, rows: Array, request: dict[str, Array], look: dict[str, Array], origin: int
-) -> dict[str, Array]:
-    asked = _put(size, rows, request["at"], np.int64, NEVER)
-    intended = _put(size, rows, request["intended_at"], np.int64, 0)
-    return {
-        "site": _looked_up(look["site"], _put(size, rows, request["site"], np.uint32, 0)),
-        "context": _looked_up(look["context"], _put(size, rows, request["context"], np.uint32, 0)),
-        "task": _put(size, rows, request["task"], np.uint64, 0),
-        "item": _put(size, rows, request["item"], np.uint32, 0),
-        "intended_at_s": _instants(np.where(intended == 0, NEVER, intended), origin),
-        "requested_at_s": _instants(asked, origin),
-        "waiting_at_request": _counts(size, rows, request["waiting"]),
-        "checked_out_at_request": _counts(size, rows, request["checked_out"]),
-    }
-
-
-def _ended(
-    out: dict[str, Array],
-    size: int,
-    rows: dict[Kind, Array],
-    tables: dict[Kind, dict[str, Array]],
-    look: dict[str, Array],
-    origin: int,
-) -> None:
-    """Give each lease its one end: the earliest record that ends it."""
-    ended = np.full(size, NEVER, np.int64)
-    end = np.full(size, ENDS.index("open"), np.int8)
-    for kind in (Kind.REFUSED, Kind.CHECKIN, Kind.DETACH):
-        at = _put(size, rows[kind], tables[kind]["at"], np.int64, NEVER)
-        how = _put(size, rows[kind], _end_codes(kind, tables[kind]["flags"]), np.int8, ENDS.index("open"))
-        earlier = at < ended
-        ended[earlier], end[earlier] = at[earlier], how[earlier]
-    checkin, detach = (tables[Kind.CHECKIN], rows[Kind.CHECKIN]), (tables[Kind.DETACH], rows[Kind.DETACH])
-    returned, left = (_span(size, at, table["sql"]) for table, at in (checkin, detach))
-    out["sql_time_s"] = np.where(np.isnan(returned), left, returned)
-    for name in ("statements", "transactions"):
-        returned, left = (_put(size, at, _told(table, name), np.int64, 0) for table, at in (checkin, detach))
-        out[name] = np.where(returned != 0, returned, left)
-    out["reset_time_s"] = _span(size, checkin[1], checkin[0]["reset"])
-    out["checkin_time_s"] = _span(size, checkin[1], checkin[0]["checkin"])
-    out["ended_at_s"] = _instants(ended, origin)
-    out["end"] = end
-    out["error"] = _looked_up(
-        look["error"], _put(size, rows[Kind.REFUSED], tables[Kind.REFUSED]["error"], np.uint32, 0)
-    )
-
-
-def _told(table: dict[str, Array], name: str) -> Array:
-    """Return a count of statements or transactions; -1 where the source saw no SQL at all."""
-    return np.where(table["sql"] < 0, -1, table[name].astype(np.int64))
-
-
-def _end_codes(kind: Kind, flags: Array) -> Array:
-    """How the record ends its lease; the first flag of the list that is set says it."""
-    said = {
-        Kind.REFUSED: ((Flag.TIMED_OUT, "timed_out"), (Flag.CANCELLED, "cancelled")),
-        Kind.CHECKIN: ((Flag.ABANDONED, "abandoned"), (Flag.CANCELLED, "cancelled"), (Flag.INVALIDATED, "invalidated")),
-        Kind.DETACH: ((Flag.ABANDONED, "abandoned"),),
-    }
-    otherwise = {Kind.REFUSED: "failed", Kind.CHECKIN: "returned", Kind.DETACH: "detached"}
-    codes = np.full(len(flags), ENDS.index(otherwise[kind]), np.int8)
-    for flag, end in reversed(said[kind]):
-        codes[flags & int(flag) != 0] = ENDS.index(end)
-    return codes
-
-
-def _without_request(out: dict[str, Array]) -> None:
-    """Capture began after the request (or lost it): the parts of the acquire path say when it was."""
-    known = np.where(np.isnan(out["acquired_at_s"]), out["ended_at_s"], out["acquired_at_s"])
-    parts = out["wait_time_s"] + out["connect_time_s"] + out["ping_time_s"]
-    missing = np.isnan(out["requested_at_s"])
-    out["requested_at_s"] = np.where(missing, known - parts, out["requested_at_s"])
-
-
-def _of_a_log(out: dict[str, Array], unseen: Array) -> None:
-    """Requests that nobody saw being made: how long they took is unknown, and no SQL was seen either."""
-    out["acquire_time_s"][unseen] = np.nan
-    silent = unseen[np.isnan(out["sql_time_s"][unseen])]
-    out["statements"][silent] = out["transactions"][silent] = -1
-
-
-def _add_sql_of_open(out: dict[str, Array], columns: Columns, places: _Places) -> None:
-    """A lease without its end has no sum of its statements yet: add them up."""
-    unknown = np.isnan(out["sql_time_s"]) & ~np.isnan(out["acquired_at_s"])
-    statement = columns.tables[Kind.STATEMENT]
-    if not unknown.any() or not len(statement["at"]):
-        return
-    ours = np.isin(statement["lease"], places.ids[unknown])
-    rows = places.of(statement["lease"][ours])
-    spent = np.bincount(rows, (statement["at"] - statement["started_at"])[ours] / 1e9, minlength=len(unknown))
-    told = statement["flags"][ours] & int(Flag.SKIPPED) == 0
-    out["sql_time_s"] = np.where(unknown, spent, out["sql_time_s"])
-    out["statements"] = np.where(unknown, np.bincount(rows[told], minlength=len(unknown)), out["statements"]).astype(
-        np.int64
-    )
-
-
-def _lost_ends(out: dict[str, Array]) -> None:
-    """A connection that is checked out again was given back: only the record of it was lost. When, nobody knows."""
-    candidates = np.flatnonzero((out["end"] == ENDS.index("open")) & (out["connection"] != 0))
-    if not len(candidates):
-        return
-    key = (out["pool"].astype(np.uint64) << np.uint64(32)) | out["connection"].astype(np.uint64)
-    held = np.flatnonzero(np.isin(key, key[candidates]) & ~np.isnan(out["acquired_at_s"]))
-    order = held[np.lexsort((out["acquired_at_s"][held], key[held]))]
-    again = order[:-1][key[order[:-1]] == key[order[1:]]]
-    out["end"][np.intersect1d(again, candidates)] = ENDS.index("returned")
-
-
-def _trace_ids(out: dict[str, Array], columns: Columns, places: _Places) -> None:
-    trace = columns.tables[Kind.TRACE]
-    ids = np.full(len(places.ids), None, object)
-    ours = np.isin(trace["lease"], places.ids)
-    if ours.any():
-        pairs = zip(trace["trace_high"][ours].tolist(), trace["trace_low"][ours].tolist(), strict=True)
-        ids[places.of(trace["lease"][ours])] = [f"{high:016x}{low:016x}" for high, low in pairs]
-    out["trace_id"] = ids
 
 
 def clients_of(leases: dict[str, Array], operations: dict[str, Array]) -> Array:
@@ -268,10 +60,10 @@ def operations_of(columns: Columns, look: dict[str, Array], origin: int) -> dict
     ):
         outcome[flags & int(flag) != 0] = OUTCOMES.index(name)
     ran = outcome != OUTCOMES.index("skipped")
-    intended, started, ended = (_instants(table[name], origin) for name in ("intended_at", "started_at", "at"))
+    intended, started, ended = (instants(table[name], origin) for name in ("intended_at", "started_at", "at"))
     return {
         "item": table["item"],
-        "transaction": _looked_up(look["context"], table["context"]),
+        "transaction": looked_up(look["context"], table["context"]),
         "client": table["client"],
         "intended_at_s": intended,
         "started_at_s": np.where(ran, started, np.nan),
@@ -279,7 +71,7 @@ def operations_of(columns: Columns, look: dict[str, Array], origin: int) -> dict
         "start_lag_s": np.where(ran, started - intended, np.nan),
         "response_time_s": np.where(ran, ended - intended, np.nan),
         "outcome": outcome,
-        "error": _looked_up(look["error"], table["error"]),
+        "error": looked_up(look["error"], table["error"]),
     }
 
 
@@ -288,7 +80,7 @@ def statements_of(columns: Columns, origin: int) -> dict[str, Array]:
     table = columns.tables[Kind.STATEMENT]
     return {
         "lease": table["lease"].astype(np.int64),
-        "started_at_s": _instants(table["started_at"], origin),
+        "started_at_s": instants(table["started_at"], origin),
         "sql_time_s": (table["at"] - table["started_at"]) / 1e9,
         "control": table["flags"] & int(Flag.SKIPPED) != 0,
     }
@@ -306,9 +98,9 @@ def connections_of(columns: Columns, origin: int) -> dict[str, Array]:
         "pool": both["pool"],
         "lease": both["lease"].astype(np.int64),
         "connection": both["connection"],
-        "at_s": _instants(both["at"], origin),
+        "at_s": instants(both["at"], origin),
         "event": event,
-        "time_s": _durations(np.concatenate([opened["connect"], closed["close"]])),
+        "time_s": durations(np.concatenate([opened["connect"], closed["close"]])),
         "backend_pid": np.concatenate([opened["backend_pid"], np.zeros(len(closed["at"]), np.uint32)]),
     }
 
@@ -317,12 +109,19 @@ def samples_of(columns: Columns, origin: int) -> dict[str, Array]:
     """Return the columns of the generator's samples of itself."""
     table = columns.tables[Kind.SAMPLE]
     return {
-        "at_s": _instants(table["at"], origin),
+        "at_s": instants(table["at"], origin),
         "cpu_s": table["cpu"] / 1e9,
         "wall_s": table["wall"] / 1e9,
         "in_flight": table["in_flight"],
         "due": table["due"],
     }
+
+
+def durations(nanoseconds: Array) -> Array:
+    """Return seconds; a duration that the source could not tell (`events.UNKNOWN`) is NaN."""
+    seconds = nanoseconds / 1e9
+    seconds[nanoseconds < 0] = np.nan
+    return seconds
 
 
 def last_instant(columns: Columns, origin: int) -> float:
@@ -331,11 +130,13 @@ def last_instant(columns: Columns, origin: int) -> float:
     return (int(max(ends, default=origin)) - origin) / 1e9
 
 
-def _instants(at: Array, origin: int) -> Array:
+def instants(at: Array, origin: int) -> Array:
+    """Return seconds since `origin`; NEVER is NaN."""
     seconds = (at - origin) / 1e9
     seconds[at == NEVER] = np.nan
     return seconds
 
 
-def _looked_up(table: Array, numbers: Array) -> Array:
+def looked_up(table: Array, numbers: Array) -> Array:
+    """Translate a process's name numbers to the common ones; -1 for none."""
     return table[np.minimum(numbers, len(table) - 1)]

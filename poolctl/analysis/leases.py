@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from poolctl.analysis import cache, columns, frames
+from poolctl.analysis import cache, columns, frames, lease_columns
 from poolctl.analysis.records import Array, Columns, first_instant, read
 from poolctl.trace.names import read_names
 from poolctl.trace.report import CaptureInfo, PoolSettings
@@ -170,7 +170,7 @@ def _build(run: Run, meta: dict[str, Any]) -> cache.Kept:
 
 def _of_process(raw: Columns, look: dict[str, Array], origin: int) -> dict[str, dict[str, Array]]:
     operations = columns.operations_of(raw, look, origin)
-    leases = columns.leases_of(raw, look, origin)
+    leases = lease_columns.leases_of(raw, look, origin)
     leases["client"] = columns.clients_of(leases, operations)
     return {
         "leases": leases,

@@ -235,6 +235,7 @@ def test_the_kept_tables_equal_the_built_ones(busy):
     for name in ("leases", "operations", "connections", "samples", "statements"):
         first, second = getattr(built, name), getattr(kept, name)
         pd.testing.assert_frame_equal(first.astype(object), second.astype(object))
+    assert list(kept.leases["end"].cat.categories) == list(built.leases["end"].cat.categories)
     assert (kept.capture, kept.pools, kept.length_s) == (built.capture, built.pools, built.length_s)
 
 
