@@ -34,7 +34,7 @@ def rules_of_thumb(
     machine = cores or os.cpu_count() or 1
     rules = {
         "SQLAlchemy's default": (5, 10),
-        "overflow half of pool_size, FIELD.md section 4": (max(2, least), max(1, least // 2)),
+        "overflow half of pool_size": (max(2, least), max(1, least // 2)),
         f"HikariCP: {machine:.0f} cores × 2 + 1": (max(1, math.ceil((2 * machine + 1) / count)), 0),
         "Little + √: mean rate × mean hold": (square_root_staffing(offered), 0),
         "Erlang C: mean rate and mean hold": (erlang_c_size(offered, hold, 0.95, limit), 0),
