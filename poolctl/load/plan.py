@@ -16,7 +16,7 @@ from poolctl import __version__
 from poolctl.errors import UsageError
 from poolctl.load.find import Found
 from poolctl.load.loop import loop_kind
-from poolctl.load.tape import OpenTape
+from poolctl.load.tape import ClosedTape, OpenTape, draw
 from poolctl.target.spec import TargetSpec
 from poolctl.trace.run import DEFAULT_ROOT
 from poolctl.units import parse_duration
@@ -71,10 +71,13 @@ class LoadPlan:
         return tuple(self.found.scenario.objectives) if self.objectives is None else self.objectives
 
 
-def facts(plan: LoadPlan, tape: Any, digest: str) -> dict[str, Any]:
-    """Return what `run.json` says before the load begins (keys: `trace.run`)."""
+def facts(plan: LoadPlan) -> dict[str, Any]:
+    """Draw the tape and return what `run.json` says before the load begins (keys: `trace.run`).
+
+    The tape is not kept: the workers draw their own, and the digest tells whether it is the same.
+    """
     scenario = plan.found.scenario
-    is_open = isinstance(tape, OpenTape)
+    tape = draw(scenario, plan.seed, plan.seconds, plan.rate)
     return {
         "command": plan.command,
         "scenario": plan.found.name,
@@ -86,19 +89,13 @@ def facts(plan: LoadPlan, tape: Any, digest: str) -> dict[str, Any]:
             "transactions": {one.name: one.weight for one in scenario.transactions},
         },
         "seed": plan.seed,
-        "tape": digest,
+        "tape": tape.digest(),
         "duration_s": plan.seconds,
         "rate": plan.rate,
         "processes": plan.processes,
         "objectives": list(plan.goals),
         "think_in_hold": any(one.thinks for one in scenario.transactions),
-        "load": {
-            "model": "open" if is_open else "closed",
-            "offered_per_s": tape.offered_per_s if is_open else None,
-            "arrivals": len(tape) if is_open else None,
-            "clients": None if is_open else tape.model.clients,
-            "duration_s": plan.seconds,
-        },
+        "load": {**_offered(tape), "duration_s": plan.seconds},
         "settings": {"loop": loop_kind(plan.loop), "drain_s": plan.drain_s},
         "shown_target": plan.target.shown,
         "versions": _versions(),
@@ -108,6 +105,12 @@ def facts(plan: LoadPlan, tape: Any, digest: str) -> dict[str, Any]:
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         },
     }
+
+
+def _offered(tape: OpenTape | ClosedTape) -> dict[str, Any]:
+    if isinstance(tape, OpenTape):
+        return {"model": "open", "offered_per_s": tape.offered_per_s, "arrivals": len(tape), "clients": None}
+    return {"model": "closed", "offered_per_s": None, "arrivals": None, "clients": tape.model.clients}
 
 
 def _versions() -> dict[str, str]:

@@ -23,7 +23,6 @@ from poolctl.load.children import WorkerProcess
 from poolctl.load.loop import loop_kind
 from poolctl.load.orders import Order
 from poolctl.load.plan import LoadPlan, facts
-from poolctl.load.tape import draw
 from poolctl.target.embedded import EmbeddedPostgres
 from poolctl.target.engine import check
 from poolctl.target.observers import RingDrainer, ServerObserver
@@ -57,10 +56,9 @@ def rehearse(plan: LoadPlan, on_progress: OnProgress = lambda _: None) -> Run:
     recorded: UsageError, InputError, ConfigError, TargetError, OutputError, KeyboardInterrupt; later only OutputError,
     when the run cannot be written, and KeyboardInterrupt for a second Ctrl-C.
     """
-    scenario = plan.found.scenario
-    tape = draw(scenario, plan.seed, plan.seconds, plan.rate)
+    meta = facts(plan)
     run = Run.create(plan.runs_dir)
-    session = _Session(plan, run, facts(plan, tape, tape.digest()), on_progress)
+    session = _Session(plan, run, meta, on_progress)
     try:
         session.record()
     finally:

@@ -189,10 +189,30 @@ def test_two_processes_play_the_same_items_at_the_same_instants_as_one(plan, pos
     nothing_is_left(postgres_url, two)
 
 
-def test_locusts_own_statistics_agree_with_the_trace(plan):
-    run = rehearse(plan("Mixed", processes=2))
+@pytest.mark.parametrize("name", ["Mixed", "Loop"])
+def test_locusts_own_statistics_agree_with_the_trace_to_the_last_operation(plan, name):
+    run = rehearse(plan(name, processes=2))
     counted = tables(run).operations["transaction"].astype(str).value_counts().to_dict()
     assert {name: entry["requests"] for name, entry in run.read_meta()["locust"].items()} == counted
+
+
+def test_a_ctrl_c_that_reaches_the_workers_too_changes_nothing(plan):
+    def poke(progress: object) -> None:
+        if progress.phase == "running":  # type: ignore[attr-defined]
+            for child in psutil.Process().children():
+                if "poolctl.load.worker" in child.cmdline():
+                    child.send_signal(signal.SIGINT)
+
+    run = rehearse(plan("Mixed"), poke)
+    assert run.read_meta()["end"] == "completed"
+    assert (tables(run).operations["outcome"] == "done").all()
+
+
+def test_a_run_without_a_single_arrival_is_a_run(plan):
+    run = rehearse(plan("Mixed", duration_s=0.001))
+    assert run.read_meta()["load"]["arrivals"] == 0
+    assert run.read_meta()["end"] == "completed"
+    assert len(tables(run).operations) == 0
 
 
 def test_a_transaction_may_take_a_connection_a_session_or_the_engine_in_both_styles(plan, postgres_url):
