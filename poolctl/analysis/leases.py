@@ -22,6 +22,9 @@ from poolctl.trace.names import read_names
 from poolctl.trace.report import CaptureInfo, PoolSettings
 from poolctl.trace.run import Run
 
+OVERHEAD_SAMPLES = 10
+"""Capture times itself on every 64th lease or so; from fewer of them nothing is estimated."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -87,7 +90,7 @@ def tables(run: Run) -> Tables:
         load_statements=lambda: kept["statements"] if "statements" in kept else cache.frame(run.path, "statements"),
         pools=[_pool(entry) for entry in found.facts["pools"]],
         meta=meta,
-        capture=_with_drained(found.facts["capture"], meta),
+        capture=_capture_info(found.facts["capture"], meta, kept["leases"]),
         length_s=float(meta.get("ended_at_s") or found.facts["last_s"]),
     )
 
@@ -196,9 +199,17 @@ def _pool(kept: list[Any]) -> Pool:
     return Pool(process, number, str(entry.get("class", "?")), PoolSettings(**known), str(entry.get("engine") or ""))
 
 
-def _with_drained(kept: dict[str, Any], meta: dict[str, Any]) -> CaptureInfo:
-    """What was lost at the very end leaves no gap: only who drained the ring counted it."""
-    return CaptureInfo(**{**kept, "dropped": max(int(kept["dropped"]), int(meta.get("capture_dropped") or 0))})
+def _capture_info(kept: dict[str, Any], meta: dict[str, Any], leases: pd.DataFrame) -> CaptureInfo:
+    """Return what capture did. What was lost at the very end leaves no gap: only who drained the ring counted it."""
+    watched_s = float(leases["hold_time_s"].sum() + leases["acquire_time_s"].sum())
+    enough = kept["sampled"] >= OVERHEAD_SAMPLES and watched_s > 0
+    return CaptureInfo(
+        events=kept["events"],
+        dropped=max(kept["dropped"], int(meta.get("capture_dropped") or 0)),
+        errors=kept["errors"],
+        overhead=kept["overhead_ns"] / 1e9 / watched_s if enough else None,
+        blind=kept["blind"],
+    )
 
 
 def _capture(events: int, lost: int, counters: list[dict[str, Any]]) -> dict[str, Any]:
@@ -207,5 +218,7 @@ def _capture(events: int, lost: int, counters: list[dict[str, Any]]) -> dict[str
         "events": events,
         "dropped": max(lost, sum(int(counter.get("dropped", 0)) for counter in counters)),
         "errors": sum(int(counter.get("errors", 0)) for counter in counters),
+        "overhead_ns": sum(int(counter.get("overhead_ns", 0)) for counter in counters),
+        "sampled": sum(int(counter.get("sampled", 0)) for counter in counters),
         "blind": list(dict.fromkeys(line for counter in counters for line in counter.get("blind", []))),
     }

@@ -118,6 +118,15 @@ def test_records_lost_in_the_middle_are_counted(tmp_path):
     assert tables(run).capture.dropped == 2
 
 
+def test_the_overhead_is_the_share_of_what_was_watched_that_capture_took_itself(tmp_path):
+    leases = [Lease(1.0 + k, 0.5, wait=0.5) for k in range(10)]
+    counted = {"overhead_ns": 50_000_000, "sampled": 20}
+    made = tables(write_run(tmp_path / "a", leases, capture=counted))
+    assert made.capture.overhead == pytest.approx(0.005)
+    too_few = tables(write_run(tmp_path / "b", leases, capture={**counted, "sampled": 2}))
+    assert too_few.capture.overhead is None
+
+
 def test_what_the_drain_counted_as_lost_is_lost_even_without_a_gap(tmp_path):
     run = write_run(tmp_path, [HELD], capture_dropped=7)
     assert tables(run).capture.dropped == 7
