@@ -14,17 +14,18 @@ from poolctl.clock import monotonic_ns
 
 
 def connect_record(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
-    """`_ConnectionRecord.__connect`: a connection is opened, the connect listeners and the dialect's own SQL included."""
+    """`_ConnectionRecord.__connect`: a connection is opened; connect listeners and the dialect's own SQL included."""
     failed = watch.recorder.count_error
 
     def __connect(self: Any) -> None:
         started_at = monotonic_ns()
         state = None
-        inside = False
+        inside = queued = False
         try:
             state = watch.pool(self._ConnectionRecord__pool)
             inside = not hasattr(self, "finalize_callback")  # its __init__ has not come to an end: we are in `_do_get`
-            state.waiting -= inside  # it connects, it no longer queues
+            queued = inside and state.waiting > 0  # a pool without a queue counts nobody
+            state.waiting -= queued  # it connects, it no longer queues
         except Exception:
             failed()
         error: BaseException | None = None
@@ -36,7 +37,7 @@ def connect_record(watch: Watch, original: Callable[..., Any], _: Any) -> Callab
         finally:
             try:
                 if state is not None:
-                    state.waiting += inside
+                    state.waiting += queued
                     watch.connected(self, state, started_at, inside, error)
             except Exception:
                 failed()
