@@ -93,7 +93,10 @@ class Lifecycle:
             if connection.returning is not None:
                 self.ledger.checkin(connection.returning, connection.at)
             for lease in connection.leases:
-                self.ledger.leave(lease)
+                if connection.at:  # reset and not returned: an async driver's detached connection is not even closed
+                    self.ledger.detach(lease, connection.at)
+                else:
+                    self.ledger.leave(lease)
             if connection.coming is not None:
                 self.ledger.leave(connection.coming)
         for lease in self._reopening.rest():
@@ -129,7 +132,10 @@ class Lifecycle:
         connection = self._met(entry, process, pool)
         if connection.leases and not pool.shared:
             for held in connection.leases:
-                self.ledger.lose(held)
+                if connection.at:  # its reset is there, its return is missing
+                    self.ledger.checkin(held, connection.at)
+                else:
+                    self.ledger.lose(held)
             connection.leases.clear()
         if connection.returning is not None:
             self.ledger.checkin(connection.returning, connection.at)
@@ -177,6 +183,7 @@ class Lifecycle:
         pool, who = self._pool(entry, process)
         connection = self._met(entry, process, pool)
         self._settle_connection(connection, at)
+        connection.coming = None  # too old already (pool_recycle=0): its request gets the next one
         self._reopen(process, Pending(who, at, None))
 
     def _connect_failed(self, entry: Entry, process: LogProcess, at: int) -> None:
@@ -225,6 +232,8 @@ class Lifecycle:
         connection = self._known.get((process.number, entry.message.key))
         if connection is not None and connection.leases and connection.returning is None:
             connection.at = at
+            for lease in connection.leases:
+                self.ledger.release(lease)
 
     def _closing(self, entry: Entry, process: LogProcess, at: int) -> None:
         place = (process.number, entry.message.key)

@@ -78,6 +78,24 @@ def test_a_detached_lease_logs_no_return_and_ends_where_its_connection_is_closed
     assert found.holds_ms == [5000]
 
 
+def test_a_detached_connection_that_nobody_closes_is_detached_all_the_same(tmp_path, async_log):
+    async_log.checked_out(1, A)
+    async_log.reset(6, A)
+    async_log.used(8, 1, B)
+    found = async_log.read(tmp_path)
+    assert found.ends == ["detached", "returned"]
+    assert found.holds_ms == [5000, 1000]
+
+
+def test_a_return_whose_line_is_missing_is_known_from_its_reset(tmp_path, log):
+    log.checked_out(1, A)
+    log.reset(4, A)
+    log.used(8, 1, A)
+    found = log.read(tmp_path)
+    assert found.ends == ["returned", "returned"]
+    assert found.holds_ms == [3000, 1000]
+
+
 def test_a_detached_lease_without_a_reset_ends_where_its_connection_is_closed(tmp_path, log):
     log.used(0, 1, A)
     log.checked_out(2, A)
