@@ -80,6 +80,8 @@ class Swarm:
 
     def __init__(self, scenario: type[Scenario], processes: int) -> None:
         logging.getLogger("locust").setLevel(logging.ERROR)  # it speaks of options that nobody gave
+        # A worker whose interpreter is busy for some seconds is not dead: its process, which we hold, would tell.
+        locust.runners.HEARTBEAT_LIVENESS = 60
         self._scenario = scenario
         self._processes = processes
         self.environment = locust.env.Environment(
@@ -212,6 +214,7 @@ class Hand:
         if self._station is None:
             self._station = self._station_for(order)
         if self._flusher is None:
+            inspect.stack()  # see Swarm.start: the runner of `locust -f` does it here
             self._flusher = gevent.spawn(self._flush_for_ever)
         self._station.play(order["parts"], order["of"], order["start_at"])
 

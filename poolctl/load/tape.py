@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from poolctl.clock import NS
 from poolctl.errors import InputError, UsageError
-from poolctl.load.arrivals import Arrivals, Closed
+from poolctl.load.arrivals import CHUNK, Arrivals, Closed
 from poolctl.load.scenario import Scenario, Transaction
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class OpenTape:
     def digest(self) -> str:
         """Return the SHA-256 of all instants and items: equal for equal tapes, and only for them."""
         digest = hashlib.sha256(self.due_ns.astype("<i8").tobytes())
-        for work in self.work:
-            _add(digest, work)
+        for first in range(0, len(self.work), CHUNK):
+            _add(digest, self.work[first : first + CHUNK])
         return digest.hexdigest()
 
 
@@ -91,9 +91,9 @@ class ClosedTape:
         """Return the SHA-256 of every client's first block."""
         digest = hashlib.sha256(struct.pack("<I", self.model.clients))
         for client in range(self.model.clients):
-            for work, pause in islice(self.client(client), BLOCK):
-                _add(digest, work)
-                digest.update(struct.pack("<d", pause))
+            rows = list(islice(self.client(client), BLOCK))
+            _add(digest, [work for work, _ in rows])
+            digest.update(struct.pack(f"<{BLOCK}d", *(pause for _, pause in rows)))
         return digest.hexdigest()
 
 
@@ -176,6 +176,6 @@ def _stream(seed: int, *names: str) -> Source:
     return np.random.Generator(np.random.PCG64([seed, key])).random
 
 
-def _add(digest: Any, work: Work) -> None:
-    text = json.dumps([work.item, work.transaction.name, work.parameters], default=repr, sort_keys=True)
-    digest.update(text.encode())
+def _add(digest: Any, work: list[Work]) -> None:
+    rows = [(one.item, one.transaction.name, one.parameters) for one in work]
+    digest.update(json.dumps(rows, default=repr, sort_keys=True).encode())
