@@ -205,9 +205,12 @@ def _number(name: str, sides: Sides, declared: Declared) -> Measure | None:
     level = declared.guard_level
     logs = [[math.log(one.mean + floor) for one in side] for side in made]
     both = (float(np.mean([one.mean for one in made[0]])), float(np.mean([one.mean for one in made[1]])))
-    if len(made[0]) == len(made[1]) == 1:
+    together = pair(*sides.structure) is not None
+    if together and both[0] == both[1]:
+        found = Estimate(0.0, 0.0, 0.0, 1.0, 0.0)  # the same number on the same work: nothing to estimate
+    elif len(made[0]) == len(made[1]) == 1:
         found = ratio.within(_single(made[0][0], floor), _single(made[1][0], floor), level, margin)
-    elif pair(*sides.structure) is not None and len(made[0]) == len(made[1]):
+    elif together and len(made[0]) == len(made[1]):
         found = ratio.paired(logs[0], logs[1], level, margin, None)
     else:
         found = ratio.unpaired(logs[0], logs[1], level, margin)

@@ -42,6 +42,8 @@ def loadtest(
     verify: options.Verify = False,
     slo: options.Slo = None,
     fail_on: options.FailOn = None,
+    baseline: options.Baseline = None,
+    allow_foreign_baseline: options.AllowForeign = False,
     inconclusive: options.Inconclusive = None,
     format: options.Format = None,  # noqa: A002 - the option's name
     report: options.ReportFile = None,
@@ -55,11 +57,13 @@ def loadtest(
     poolctl.toml; `poolctl config` shows what holds.
     """
     from poolctl import config
-    from poolctl.cli import rehearsal
+    from poolctl.cli import rehearsal, sides
     from poolctl.cli.output import Output
 
     given = locals()
     settings = config.load({key: given[key] for key in options.SETTINGS if key in given})
     output = Output.plan(settings.format, settings.report, force=force)
     plans = rehearsal.plans(scenarios or [DEFAULT], settings)
-    return rehearsal.run(plans, rehearsal.Manner(settings, verify=verify, quiet=quiet), output)
+    base = () if settings.baseline is None else tuple(sides.runs(settings.baseline, settings))
+    manner = rehearsal.Manner(settings, verify=verify, quiet=quiet, base=base, foreign_too=allow_foreign_baseline)
+    return rehearsal.run(plans, manner, output)

@@ -69,6 +69,20 @@ Inconclusive = Annotated[
     option(GATE, "--inconclusive", "What counts when the data cannot tell (exit code 4): pass or fail.", "WORD"),
 ]
 
+Baseline = Annotated[
+    str | None, option(GATE, "--baseline", "Hold the run to this one: a run, several, or a saved baseline.", "RUN")
+]
+Margin = Annotated[str | None, option(GATE, "--margin", "Worse by so much is still accepted; else 10%.", "SHARE")]
+Alpha = Annotated[
+    str | None, option(GATE, "--alpha", "Rate of false alarms, of the whole comparison; else 0.05.", "SHARE")
+]
+Primary = Annotated[
+    str | None, option(GATE, "--primary", "The time whose p95 is tested: response (else), hold, wait, …", "TIME")
+]
+AllowForeign = Annotated[
+    bool, option(GATE, "--allow-foreign-baseline", "Compare with runs of another machine, version or scenario.")
+]
+
 Format = Annotated[str | None, option(OUTPUT, "--format", "Format on stdout: console, json or markdown.", "FORMAT")]
 ReportFile = Annotated[
     list[str] | None,
@@ -95,6 +109,7 @@ SETTINGS = (
     "processes",
     "slo",
     "fail_on",
+    "baseline",
     "inconclusive",
     "format",
     "report",

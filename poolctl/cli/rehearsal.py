@@ -65,6 +65,10 @@ class Manner:
     """Try the recommendation on the same load."""
     quiet: bool = False
     """No progress on stderr."""
+    base: tuple[Run, ...] = ()
+    """The baseline's runs; none: there is no baseline."""
+    foreign_too: bool = False
+    """Compare with a foreign baseline as well."""
     unkept: list[OutputError] = field(default_factory=list)
     """Reports that could not be written into their runs: told once all is shown."""
 
@@ -94,6 +98,11 @@ def _run_one(plan: LoadPlan, manner: Manner) -> Report:
     made, report = _record(plan, manner, plan.found.name)
     if manner.verify and report.exit_code not in END_ALL:
         report = _verify(plan, manner, report)
+        _keep(made, report, manner)
+    if manner.base:
+        from poolctl.cli.baseline import hold
+
+        report = hold(report, made, manner.base, manner.settings, foreign_too=manner.foreign_too)
         _keep(made, report, manner)
     return report
 

@@ -71,7 +71,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     lines = [("gate", GATE[comparison.verdict]), ("base", comparison.base), ("head", comparison.head)]
     lines.append(("test", declared))
     if comparison.foreign:
-        lines.append(("foreign", "; ".join(comparison.foreign)))
+        lines.append(("differs", "; ".join(comparison.foreign)))
     return lines
 
 

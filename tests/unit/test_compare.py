@@ -78,6 +78,16 @@ def test_structure_needs_one_run_a_side_only() -> None:
     assert row(made, "statements per lease").ratio == pytest.approx(4 / 3, rel=0.01)
 
 
+def test_the_same_number_on_the_same_work_passes_with_one_run_a_side() -> None:
+    noise = np.random.default_rng(1)
+    one, other = (
+        dataclasses.replace(run(Side(0.7), 5, noise), averages={"statements": Average(1.92, 0.2)}) for _ in range(2)
+    )
+    assert row(compare([one], [other]), "statements per lease").verdict is PASS
+    elsewhere = dataclasses.replace(other, tape="6")
+    assert row(compare([one], [elsewhere]), "statements per lease").verdict is INCONCLUSIVE
+
+
 def test_a_run_that_does_not_count_is_left_out_and_too_many_conclude_nothing() -> None:
     base, head = sides(Side(0.6), Side(0.6), 6, 3)
     one = [dataclasses.replace(head[0], disturbed="operations started late"), *head[1:]]

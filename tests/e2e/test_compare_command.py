@@ -1,0 +1,199 @@
+"""`poolctl compare` as a user runs it, on recorded runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import poolctl
+from synthesis import operations_of, through_pool, write_run
+
+from poolctl.trace.comparison import Comparison
+
+SURROUNDINGS = {"machine": {"system": "Linux", "cpus": 2}, "versions": {"python": "3.11.7", "sqlalchemy": "2.1.9"}}
+
+
+def record(root: Path, name: str, *, tape: int, hold: float = 0.02, noise: int = 0, **meta: Any) -> Path:
+    """A run of 600 requests on the arrivals of this tape."""
+    draws, machine = np.random.default_rng(tape), np.random.default_rng(1000 + noise)
+    at = np.cumsum(draws.exponential(1 / 100, 600))
+    holds = hold * draws.lognormal(-0.1, 0.4, 600) * np.exp(0.02 * machine.standard_normal(600))
+    leases = through_pool(zip(at, holds, strict=True), 4)
+    said = {"tape": f"tape-{tape}", "scenario": "orders", "started_at": f"2026-05-28T20:{tape:02}:00"}
+    settings = {"pool_size": 4, "max_overflow": 0}
+    return write_run(
+        root,
+        leases,
+        operations=operations_of(leases),
+        name=name,
+        settings=settings,
+        duration=7.0,
+        **said | SURROUNDINGS | meta,
+    ).path
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Five runs of base, as many of the same code (`same`), and as many with a longer hold (`slow`)."""
+    for number in range(5):
+        record(tmp_path / "base", f"base-{number}", tape=number, noise=number)
+        record(tmp_path / "same", f"same-{number}", tape=number, noise=10 + number)
+        record(tmp_path / "slow", f"slow-{number}", tape=number, noise=20 + number, hold=0.025)
+    return tmp_path
+
+
+def test_the_same_code_passes_and_a_slower_one_fails(project: Path) -> None:
+    same = poolctl("compare", "base", "same", cwd=project)
+    assert (same.code, same.err) == (0, ""), same.err
+    assert same.out.splitlines()[0].startswith("Not worse by 10 % or more: orders: p95 response")
+    slow = poolctl("compare", "base", "slow", cwd=project)
+    assert slow.code == 1
+    assert slow.out.splitlines()[0].startswith("Worse: orders: p95 response")
+    assert "5 pairs of runs, each on one tape" in slow.out
+
+
+def test_json_is_one_document_and_files_are_written_by_their_ending(project: Path) -> None:
+    result = poolctl("compare", "base", "slow", "--format", "json", "--report", "out.md", cwd=project)
+    made = Comparison.from_json(json.loads(result.out))
+    assert (made.exit_code, made.scenarios[0].paired) == (1, True)
+    assert (project / "out.md").read_text().startswith("❌ **Worse: orders")
+
+
+def test_a_baseline_is_saved_and_found_by_its_name_without_the_raw_records(project: Path) -> None:
+    saved = poolctl("compare", "--save", "main", "base", cwd=project)
+    assert (saved.code, saved.out) == (0, "")
+    kept = project / ".poolctl/baselines/main"
+    assert len(list(kept.glob("*/run.json"))) == 5
+    assert list(kept.glob("*/events-*")) == []
+    assert poolctl("compare", "main", "slow", cwd=project).code == 1
+    again = poolctl("compare", "--save", "main", "base", cwd=project)
+    assert (again.code, again.errors) == (2, ["error: there is a baseline main already", "hint: --force replaces it"])
+    assert poolctl("compare", "--save", "main", "base/base-0", "--force", cwd=project).code == 0
+    assert len(list(kept.glob("*/run.json"))) == 1
+
+
+def test_one_run_a_side_cannot_tell(project: Path) -> None:
+    result = poolctl("compare", "base/base-0", "slow/slow-0", cwd=project)
+    assert result.code == 4
+    assert "Cannot tell" in result.out
+    assert poolctl("compare", "base/base-0", "slow/slow-0", "--inconclusive", "fail", cwd=project).code == 1
+
+
+def test_a_foreign_baseline_is_refused_unless_told_otherwise(project: Path) -> None:
+    other = {"machine": {"system": "Linux", "cpus": 64}}
+    for number in range(5):
+        record(project / "foreign", f"foreign-{number}", tape=number, noise=30 + number, **other)
+    refused = poolctl("compare", "foreign", "same", cwd=project)
+    assert refused.code == 2
+    assert refused.errors[0] == "error: the base is foreign, machine cpus: 64 → 2"
+    allowed = poolctl("compare", "foreign", "same", "--allow-foreign-baseline", cwd=project)
+    assert allowed.code == 0
+    assert "machine cpus: 64 → 2" in allowed.out
+
+
+def test_a_wider_margin_accepts_more(project: Path) -> None:
+    assert poolctl("compare", "base", "slow", "--margin", "200%", cwd=project).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["base"], "compare takes two sides"),
+        (["base", "nothing"], "'nothing' is not a run"),
+        (["base", "base"], "is on both sides"),
+        (["base", "same", "--margin", "much"], "--margin: cannot read 'much'"),
+        (["base", "same", "--margin", "0"], "margin 0: must be more than 0"),
+        (["base", "same", "--primary", "speed"], "there is no time 'speed'"),
+        (["--save", "a/b", "base"], "a baseline cannot be called 'a/b'"),
+        (["--save", "main"], "--save needs the runs to keep"),
+        (["base", "same", "--head-dir", "."], "--head-dir needs --ab"),
+        (["--ab"], "--ab takes scenarios"),
+        (["--ab", "bursty"], "base and head are the same"),
+        (["--ab", "bursty", "--head", "--pool-size '"], "--head: cannot read"),
+        (["--ab", "bursty", "--calibrate", "--head-dir", "."], "--calibrate runs the base against itself"),
+        (["--ab", "bursty", "--head-dir", "missing"], "there is no directory"),
+        (["--ab", "bursty", "--head", "--fifo", "--pairs", "1"], "--pairs 1: must be 2 or more"),
+        (["--ab", "bursty", "--head", "--fifo", "--pairs", "4", "--looks", "3"], "--looks 3: 4 pairs allow 1 to 2"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_clear_line(project: Path, arguments: list[str], said: str) -> None:
+    result = poolctl("compare", *arguments, cwd=project)
+    assert (result.code, result.out) == (2, "")
+    assert said in result.errors[0]
+    assert len(result.errors) <= 2
+
+
+STEADY = '''"""Steady work."""
+from poolctl.load import Scenario, poisson, think, transaction
+from sqlalchemy import text
+
+@transaction
+def work(connection):
+    for _ in range({statements}):
+        connection.execute(text("select 1"))
+    think(0.01)
+
+class Steady(Scenario):
+    arrivals = poisson("60/s")
+    transactions = (work,)
+    objectives = ()
+'''
+
+
+@pytest.mark.server
+def test_two_checkouts_are_run_in_turns_on_the_same_tapes_and_an_extra_statement_fails(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    for name, statements in (("old", 1), ("new", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "steady.py").write_text(STEADY.format(statements=statements))
+    sides = ("--base-dir", tmp_path / "old", "--head-dir", tmp_path / "new", "--head-python", sys.executable)
+    load = ("--url", postgres_url, "--duration", "2s", "--seed", "5", "--pairs", "4", "--looks", "2")
+    result = poolctl("compare", "--ab", "steady.py", *sides, *load, "--format", "json", cwd=tmp_path, timeout=240)
+    assert result.code == 1, result.err
+    made = Comparison.from_json(json.loads(result.out))
+    (scenario,) = made.scenarios
+    row = next(row for row in scenario.measures if row.name == "statements per lease")
+    assert (row.base, row.head, row.verdict) == (1.0, 2.0, "fail")
+    assert scenario.paired
+    assert (made.look, len(scenario.base_runs)) == (1, 2)
+    again = poolctl(*result.errors[-1].partition("poolctl ")[2].split(), "--allow-foreign-baseline", cwd=tmp_path)
+    assert again.code == 1
+
+
+@pytest.mark.server
+def test_a_run_is_held_to_its_baseline(tmp_path: Path, postgres_url: str) -> None:
+    scenario = tmp_path / "steady.py"
+    scenario.write_text(STEADY.format(statements=1))
+    common = ("loadtest", scenario, "--url", postgres_url, "--duration", "2s", "--seed", "5", "--quiet")
+    assert poolctl(*common, cwd=tmp_path).code == 0
+    assert poolctl("compare", "--save", "main", "last", cwd=tmp_path).code == 0
+    held = poolctl(*common, "--baseline", "main", "--format", "json", cwd=tmp_path)
+    rows = {row["objective"]: row["verdict"] for row in json.loads(held.out)["objectives"]}
+    assert held.code == 4
+    assert rows["count statements per lease <= baseline"] == "pass"
+    assert rows["p95 response <= baseline + 10 %"] == "inconclusive"
+    scenario.write_text(STEADY.format(statements=2))
+    refused = poolctl(*common, "--baseline", "main", cwd=tmp_path)
+    assert refused.code == 2
+    assert "the base is foreign, scenario file" in refused.errors[0]
+    held = poolctl(*common, "--baseline", "main", "--allow-foreign-baseline", cwd=tmp_path)
+    assert held.code == 1
+    assert poolctl(*common, "--baseline", "missing", cwd=tmp_path).code == 2
+
+
+@pytest.mark.server
+def test_a_calibration_is_remembered_and_a_margin_below_it_is_refused(tmp_path: Path, postgres_url: str) -> None:
+    (tmp_path / "steady.py").write_text(STEADY.format(statements=1))
+    load = ("--url", postgres_url, "--duration", "1500ms", "--seed", "5", "--pairs", "4", "--quiet")
+    learned = poolctl("compare", "--ab", "steady.py", "--calibrate", *load, cwd=tmp_path, timeout=240)
+    assert learned.code in (0, 1, 4), learned.err
+    assert "steady: identical runs differ by" in learned.err
+    head = ("--head", "--pool-size 9", "--margin", "0.0001")
+    refused = poolctl("compare", "--ab", "steady.py", *head, *load, cwd=tmp_path)
+    assert refused.code == 2
+    assert "lies below what 4 pairs can show here" in refused.errors[0]
