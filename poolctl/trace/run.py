@@ -20,9 +20,9 @@ schema, id            added by write_meta
 command, scenario, seed, started_at (ISO 8601, UTC), duration_s (as planned), processes
 anchor: [monotonic_ns, wall_ns]   the run's start: second 0 of every table; set when the load begins
 ended_at_s            second at which the load ended (the last operation, or the interrupt); missing: the last record
-end                   "completed" | "interrupted" | "target lost"
+end                   "completed" | "interrupted" | "target lost" | "worker died"
 target                TargetInfo as plain data: dialect, driver, pool_class, settings: {…}, server: {…}
-load                  {model: "open" | "closed", offered_per_s, arrivals, duration_s} as the tape says, all processes
+load                  {model: "open" | "closed", offered_per_s, arrivals, duration_s, cycle_s}: the tape, all processes
 objectives            [text, …]
 think_in_hold         true when the scenario itself thinks while it holds (so idle-in-hold was asked for)
 ```
