@@ -142,8 +142,8 @@ def _sizing(view: View, objectives: Sequence[Objective], checks: Sequence[Validi
 
     if not len(view.tables.leases):
         return None
-    holes = [check for check in checks if not check.ok and check.check == validity.CAPTURED]
-    wrong = validity.bottlenecks(list(checks)) + holes
+    partial = (validity.CAPTURED, validity.WHOLE_CYCLE)
+    wrong = validity.bottlenecks(list(checks)) + [c for c in checks if not c.ok and c.check in partial]
     if wrong:
         text = " and ".join(objective.text for objective in objectives)
         return Sizing(text, None, "none", f"no advice: {'; '.join(check.detail for check in wrong)}", None)

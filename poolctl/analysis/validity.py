@@ -57,7 +57,7 @@ def checks(view: View, load: LoadInfo | None) -> list[ValidityCheck]:
     """Return every check that this kind of run allows."""
     found: list[ValidityCheck | None] = [_complete(view), _capture(view)]
     if load is not None:
-        found += [_lag(view), _cpu(load), _achieved(view, load), _skipped(load)]
+        found += [_whole_cycle(view), _lag(view), _cpu(load), _achieved(view, load), _skipped(load)]
     little = _little(view)
     return [check for check in (*found, little) if check is not None]
 
@@ -78,9 +78,10 @@ def _far_off(check: ValidityCheck) -> bool:
     return check.value is not None and check.limit is not None and check.value > BOUND_FACTOR * check.limit
 
 
-COMPLETE, CAPTURED, START_LAG, LOOP_CPU, OFFERED, SKIPPED, LITTLES_LAW = (
+COMPLETE, CAPTURED, WHOLE_CYCLE, START_LAG, LOOP_CPU, OFFERED, SKIPPED, LITTLES_LAW = (
     "completed",
     "capture complete",
+    "whole cycle",
     "start lag",
     "loop CPU",
     "achieved ÷ offered",
@@ -103,6 +104,16 @@ def _capture(view: View) -> ValidityCheck:
     return ValidityCheck(CAPTURED, lost == 0, float(lost), 0.0, detail)
 
 
+def _whole_cycle(view: View) -> ValidityCheck | None:
+    """A bursty load that ended before its first burst says nothing about the burst."""
+    cycle = float((view.tables.meta.get("load") or {}).get("cycle_s") or 0.0)
+    duration = float(view.tables.meta.get("duration_s") or 0.0)
+    if not cycle or not duration:
+        return None
+    detail = f"work arrived for {format_seconds(duration)}, one cycle of the arrivals takes {format_seconds(cycle)}"
+    return ValidityCheck(WHOLE_CYCLE, duration >= cycle, duration, cycle, detail)
+
+
 def _lag(view: View) -> ValidityCheck | None:
     lag, response = np.sort(time_values(view, "lag")), np.sort(time_values(view, "response"))
     closed = (view.tables.meta.get("load") or {}).get("model") == "closed"
@@ -112,7 +123,9 @@ def _lag(view: View) -> ValidityCheck | None:
     quantile = next((q for q in (0.99, 0.95) if len(lag) >= stats.needed(q)), 0.5)
     late = float(lag[math.ceil(quantile * len(lag)) - 1])
     limit = max(LAG_S, LAG_SHARE * float(response[math.ceil(0.95 * len(response)) - 1]))
-    detail = f"operations started {format_seconds(late)} late (p{quantile * 100:g}), at most {format_seconds(limit)} may be"
+    detail = (
+        f"operations started {format_seconds(late)} late (p{quantile * 100:g}), at most {format_seconds(limit)} may be"
+    )
     return ValidityCheck(START_LAG, late <= limit, late, limit, detail)
 
 

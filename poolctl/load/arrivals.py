@@ -53,6 +53,11 @@ class Arrivals(ABC):
     def __str__(self) -> str:
         """Return what it is in a few words."""
 
+    @property
+    def cycle_s(self) -> float:
+        """Seconds after which everything it does has been seen once; a shorter run knows only a part of it."""
+        return 0.0
+
     def names(self) -> list[str] | None:
         """Return the transaction each instant asks for (a trace file), or None: drawn by weight."""
         return None
@@ -85,6 +90,11 @@ class RateProfile(Arrivals):
         if not self.again:
             return self.pieces[-1][2]
         return sum(s * (a + b) / 2 for s, a, b in self.pieces) / sum(s for s, _, _ in self.pieces)
+
+    @property
+    def cycle_s(self) -> float:
+        """The length of its pieces; a constant rate has no cycle."""
+        return sum(s for s, _, _ in self.pieces) if len({r for _, *ends in self.pieces for r in ends}) > 1 else 0.0
 
     def at_rate(self, rate: float) -> RateProfile:
         """Scale every piece."""
@@ -166,6 +176,11 @@ class Recorded(Arrivals):
         """Arrivals over the time they span."""
         span = self.at[-1] * self.stretch
         return len(self.at) / span if span > 0 else float(len(self.at))
+
+    @property
+    def cycle_s(self) -> float:
+        """The time the file spans."""
+        return self.at[-1] * self.stretch
 
     def at_rate(self, rate: float) -> Recorded:
         """The same instants, stretched or squeezed."""

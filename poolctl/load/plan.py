@@ -14,6 +14,7 @@ from typing import Any
 
 from poolctl import __version__
 from poolctl.errors import UsageError
+from poolctl.load.arrivals import Closed
 from poolctl.load.find import Found
 from poolctl.load.loop import loop_kind
 from poolctl.load.tape import ClosedTape, OpenTape, draw
@@ -111,6 +112,14 @@ def _offered(tape: OpenTape | ClosedTape) -> dict[str, Any]:
     if isinstance(tape, OpenTape):
         return {"model": "open", "offered_per_s": tape.offered_per_s, "arrivals": len(tape), "clients": None}
     return {"model": "closed", "offered_per_s": None, "arrivals": None, "clients": tape.model.clients}
+
+
+def _cycle_s(plan: LoadPlan) -> float:
+    """Return the seconds that a run must last to see all that the scenario's arrivals do."""
+    arrivals = plan.found.scenario.arrivals
+    if isinstance(arrivals, Closed):
+        return 0.0
+    return (arrivals if plan.rate is None else arrivals.at_rate(plan.rate)).cycle_s
 
 
 def _versions() -> dict[str, str]:

@@ -126,3 +126,11 @@ def test_what_cannot_work_is_refused(make):
 def test_a_closed_model_takes_a_duration_or_a_draw_to_think():
     assert closed(3, "20ms").think.values(np.zeros(2)) == [0.02, 0.02]
     assert closed(3, exponential("20ms")).think == exponential(0.02)
+
+
+def test_a_cycle_is_what_a_run_must_last_to_have_seen_everything():
+    assert on_off(quiet="8/s", burst="110/s", quiet_for="8s", burst_for="6s").cycle_s == 14
+    assert on_off(quiet="8/s", burst="110/s", quiet_for="8s", burst_for="6s").at_rate(5).cycle_s == 14
+    assert ramp("1/s", "9/s", over="20s").cycle_s == 20
+    assert poisson("50/s").cycle_s == 0
+    assert batch_of(5, every="1s").cycle_s == 0

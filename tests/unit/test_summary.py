@@ -114,6 +114,17 @@ def test_fewer_operations_than_the_tape_had_are_no_valid_run(tmp_path):
     assert report.exit_code == Exit.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(("cycle", "advised"), [(14.0, True), (60.0, False)])
+def test_a_run_that_did_not_see_a_whole_cycle_of_its_load_gives_no_advice(tmp_path, cycle, advised):
+    pairs = work(60, 30)
+    load = {"model": "open", "arrivals": len(pairs), "offered_per_s": len(pairs) / 30, "duration_s": 30.0}
+    report = loadtest(tmp_path, load={**load, "cycle_s": cycle}, duration=30.0, **pool(pairs, 14))
+    assert (report.sizing.recommended is not None) == advised
+    assert (report.exit_code == Exit.DONE) == advised
+    if not advised:
+        assert "one cycle of the arrivals takes 60.0 s" in report.sizing.reason
+
+
 def test_lost_records_make_the_run_inconclusive_but_not_the_verdict_unknown(tmp_path):
     report = loadtest(tmp_path, lose=[40, 41], **pool(work(60, 30), 14))
     assert report.capture.dropped == 2
