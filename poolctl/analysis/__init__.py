@@ -1,1 +1,1 @@
-"""Analysis: from records to leases, tables, statistics, findings, a verdict and a size. `summary.analyse` is the entry."""
+"""Analysis: from records to leases, tables, findings, a verdict and a size. `summary.analyse` is the entry."""
