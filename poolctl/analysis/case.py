@@ -108,8 +108,10 @@ def prepare(
     if (closed and not known) or (not closed and not scripted and population_is_capped(leases, settings.capacity)):
         return CLOSED_WITHOUT_CLIENTS
     cores = float(server.cores) if server is not None and server.cores else None
-    rules = rules_of(settings)
+    rules = rules_of(settings, threads=any(pool.pool_class == "QueuePool" for pool in getattr(tables, "pools", ())))
     engine, structure, cost = choose(recorded, statements, rules, cores)
+    if rules.wake_s:
+        cost = max(cost, 8.0)  # the full event loop
     search = Search(engine, waiting_goals(objectives), rules, cost)
     return Case(
         recorded.demands,

@@ -13,7 +13,7 @@ import numpy as np
 from poolctl.analysis import stats
 from poolctl.analysis.demand import Demand
 from poolctl.analysis.goals import all_met, pooled, quantile
-from poolctl.analysis.pool_rules import End, Outcome, Rules
+from poolctl.analysis.pool_rules import THREAD_WAKE_S, End, Outcome, Rules
 from poolctl.analysis.search import Search, sized
 from poolctl.trace.report import Backtest, PoolSettings, Prediction
 from poolctl.units import format_seconds, format_share
@@ -24,8 +24,11 @@ NOISE_S = 0.005
 """Added on both sides, so that two tiny waits count as equal."""
 
 
-def rules_of(settings: PoolSettings) -> Rules:
-    """Return the pool's settings as rules; a pool class without sizes is an unlimited pool."""
+def rules_of(settings: PoolSettings, threads: bool = False) -> Rules:
+    """Return the pool's settings as rules; a pool class without sizes is an unlimited pool.
+
+    With `threads` a woken waiter may find that somebody was faster: QueuePool, unlike AsyncAdaptedQueuePool.
+    """
     unlimited = settings.pool_size is None or settings.max_overflow is None
     recycle = settings.pool_recycle_s
     return Rules(
@@ -35,6 +38,7 @@ def rules_of(settings: PoolSettings) -> Rules:
         # Within a run recycles are rare, and the event loop that they need is eight times slower.
         -1.0 if recycle is None or recycle >= 60 else recycle,
         bool(settings.lifo),
+        THREAD_WAKE_S if threads else 0.0,
     )
 
 
@@ -63,9 +67,9 @@ def describe(search: Search, outcomes: Sequence[Outcome], size: int, overflow: i
     )
 
 
-def backtest(search: Search, demands: Sequence[Demand], settings: PoolSettings) -> Backtest:
-    """Predict the run itself at the size it ran with, and compare with what was measured."""
-    outcomes = search.engine(demands, rules_of(settings))
+def backtest(search: Search, demands: Sequence[Demand]) -> Backtest:
+    """Predict the run itself at the size it ran with (the search's rules), and compare with what was measured."""
+    outcomes = search.engine(demands, search.rules)
     seen = [np.isfinite(demand.measured_wait_s) for demand in demands]
     waits = pooled([outcome.wait_s[rows] for outcome, rows in zip(outcomes, seen, strict=True)])
     measured = pooled([demand.measured_wait_s[rows] for demand, rows in zip(demands, seen, strict=True)])

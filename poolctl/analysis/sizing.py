@@ -107,7 +107,7 @@ def recommend(
     )
     if isinstance(case, str):
         return refused(text, case)
-    tested = backtest(case.search, case.demands, settings)
+    tested = backtest(case.search, case.demands)
     if not tested.ok:
         return refused(text, why_off(tested), tested)
     case = replace(case, processes=processes or case.processes, deadline_s=deadline_s)
