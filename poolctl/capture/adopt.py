@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from poolctl.capture import facts
-from poolctl.capture.state import ConnectionState, Lease
+from poolctl.capture.state import ConnectionState, Lease, begin
 from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
@@ -38,12 +38,8 @@ def _take(watch: Watch, record: Any, fairy: Any, pool: Any) -> bool:
     state, recorder = watch.pool(pool), watch.recorder
     if not state.watched:
         return False
-    lease = Lease()
-    lease.number = recorder.lease_number()
-    lease.pool, lease.record = state, id(record)
-    lease.site = recorder.site_of(SITE)
-    lease.pending = []
-    now = lease.written_at = monotonic_ns()
+    now = monotonic_ns()
+    lease = begin(recorder.lease_number(), state, recorder.site_of(SITE), id(record), now)
     connection = _connection(watch, record, state)
     lease.connection = connection.number
     _tell(watch, lease, now, connection.backend_pid)

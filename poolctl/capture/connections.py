@@ -29,7 +29,7 @@ class Connections:
         self.connections: dict[int, ConnectionState] = {}
         """By the id of the driver's connection (SQLAlchemy's adapter of it)."""
         self.leases: dict[int, Lease] = {}
-        """Those that hold, by the id of SQLAlchemy's proxy: a new one each time, and the record's may be next's at once."""
+        """Those that hold, by the id of SQLAlchemy's proxy; the record may be somebody else's the moment it is back."""
         self.returning: dict[int, Lease] = {}
         """Leases on their way back: by the id of the record."""
         self.spent: dict[int, Spent] = {}

@@ -39,7 +39,7 @@ def pool_settings(pool: Any) -> dict[str, Any]:
 
 
 def engine_of(pool: Any) -> Any:
-    """Return the Engine in whose `raw_connection` we are, when it is `pool`'s; None otherwise. Looks at frames: slow."""
+    """Return the Engine in whose `raw_connection` we are, when it is `pool`'s; else None. Looks at frames: slow."""
     frame = sys._getframe(1)
     for _ in range(12):
         if frame.f_back is None:

@@ -69,7 +69,7 @@ class Installed:
         )
 
     def remove(self) -> None:
-        """Put back every attribute that still is our wrapper; one that somebody wrapped after us stays, and does nothing."""
+        """Put back every attribute that still is our wrapper; one that somebody wrapped after us stays, and is idle."""
         with self._lock:
             for owner, name, original, ours in reversed(self._ours):
                 if vars(owner).get(name) is ours:
@@ -122,7 +122,8 @@ def install(recorder: Recorder, *, only: Callable[[Any], bool] | None = None) ->
 
 def _tree(root: type) -> Iterator[type]:
     yield root
-    for child in root.__subclasses__():
+    children: list[type] = root.__subclasses__()
+    for child in children:
         yield from _tree(child)
 
 

@@ -1,7 +1,7 @@
-"""Recorder: gives everything its number and writes it into the ring. Standard library only; used inside the application.
+"""Recorder: gives everything its number and writes it into the ring. Standard library only; inside the application.
 
 In: what the hooks saw. Out: records and names in shared memory (`trace.ring`), and one file, opened once: the first
-line of `names-<pid>.jsonl`, by which poolctl finds the ring. No I/O afterwards, no thread, no lock held across anything.
+line of `names-<pid>.jsonl`, by which poolctl finds the ring. No I/O afterwards, no thread, no lock held for long.
 
 Nothing here may hurt the application: tables are capped (a number 0 means "one too many"), errors are counted in the
 ring's header, and the callers in `pool_hooks` swallow what is raised.
@@ -9,6 +9,7 @@ ring's header, and the callers in `pool_hooks` swallow what is raised.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -37,7 +38,7 @@ _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
 
 
 class Recorder:
-    """Records into a ring of `ring_records` (a power of two), announced in `directory`. Raises OutputError when it cannot.
+    """Records into a ring of `ring_records` (a power of two), announced in `directory`. Raises OutputError.
 
     `skip` names modules of the application that are never the ones that asked (its own session helpers). `stacks`:
     "first" gives the stack with the first sight of a site, "none" never.
@@ -62,6 +63,8 @@ class Recorder:
         self._ring_options = {"records": ring_records, "names_bytes": names_bytes}
         self.forked: list[Any] = []
         """Called, each without arguments, in a forked child after its ring is open."""
+        self.ring: Any
+        self._getcurrent: Any = None
         self._open()
         _recorders.add(self)
 
@@ -159,7 +162,7 @@ class Recorder:
         flags: int = 0,
         error: BaseException | str | None = None,
     ) -> None:
-        """Record that a work item of the tape ended. Instants are monotonic nanoseconds; started_at 0: never started."""
+        """Record that a work item of the tape ended. Instants: monotonic nanoseconds; started_at 0: never started."""
         number = 0 if error is None else self.name("error", error) if isinstance(error, str) else self.error(error)
         self.ring.write(
             Kind.OPERATION,
@@ -177,15 +180,13 @@ class Recorder:
         )
 
     def sample(self, at: int, *, cpu: int, wall: int, in_flight: int, due: int, threads_cpu: int) -> None:
-        """Record how the load generator itself is doing; `cpu`, `wall` and `threads_cpu` in nanoseconds since the last."""
+        """Record how the load generator itself is doing; `cpu`, `wall`, `threads_cpu`: nanoseconds since the last."""
         self.ring.write(Kind.SAMPLE, at, 0, 0, 0, 0, cpu, wall, in_flight, due, threads_cpu)
 
     def count_error(self) -> None:
         """Count an error of capture's own; it goes no further."""
-        try:
+        with contextlib.suppress(Exception):
             self.ring.counters[ERRORS] += 1
-        except Exception:
-            pass
 
     def tell_blind(self, *sentences: str) -> None:
         """Say what cannot be told, once each, in the trace."""
@@ -212,7 +213,7 @@ class Recorder:
             self.ring = _no_ring()
 
     def _open(self) -> None:
-        self.ring: Any = RingWriter(self.directory, **self._ring_options)
+        self.ring = RingWriter(self.directory, **self._ring_options)
         self.ring_path: Path = self.ring.path
         """Where the ring is; its reader removes it."""
         self._numbers: dict[Any, int] = {}
@@ -222,7 +223,6 @@ class Recorder:
         self._sites: dict[tuple[str, int, str], int] = {}
         self._codes: dict[tuple[int, int], int] = {}
         self._codes_alive: list[Any] = []
-        self._getcurrent: Any = None
         self._counts = {kind: itertools.count(1).__next__ for kind in CAPS}
         anchor = self.ring.anchor
         sqlalchemy = sys.modules.get("sqlalchemy")

@@ -10,37 +10,61 @@ from typing import Any
 
 
 class Lease:
-    """A connection that somebody holds. What is not set on the object is the class's."""
+    """A connection that somebody holds."""
+
+    # Slots, and no defaults on the class: only so does CPython find an attribute without a search.
+    __slots__ = (
+        "closing_at",
+        "connection",
+        "detached",
+        "flags",
+        "guard",
+        "in_sql",
+        "in_transaction",
+        "number",
+        "pending",
+        "pool",
+        "record",
+        "reset_at",
+        "returned_at",
+        "sampled",
+        "site",
+        "sql",
+        "statements",
+        "task",
+        "transactions",
+        "written_at",
+    )
 
     number: int
     pool: PoolState
     record: int
     """id of SQLAlchemy's record."""
     site: int
-    task: weakref.ref[Any] | None = None
+    task: weakref.ref[Any] | None
     """The asyncio task that asked."""
-    connection: int = 0
-    flags: int = 0
+    connection: int
+    flags: int
     """Of the record that will end it, << 8."""
-    in_sql: bool = False
-    in_transaction: bool = False
-    sql: int = 0
-    statements: int = 0
-    transactions: int = 0
+    in_sql: bool
+    in_transaction: bool
+    sql: int
+    statements: int
+    transactions: int
     pending: list[int]
     """Fields of STATEMENT records not yet written (`RingWriter.end`)."""
     written_at: int
     """When the last of this lease's records was written."""
-    closing_at: int = 0
+    closing_at: int
     """When the return began, 0 before."""
-    reset_at: int = 0
+    reset_at: int
     """When the reset on return ended, 0 without one."""
-    returned_at: int = 0
+    returned_at: int
     """When the slot became free, where that is known better than by the end of the return."""
-    sampled: bool = False
+    sampled: bool
     """Whether capture times itself in this lease."""
-    detached: bool = False
-    guard: weakref.ref[Any] | None = None
+    detached: bool
+    guard: weakref.ref[Any] | None
     """On a pool that shares its record: tells when the holder was collected."""
 
     @property
@@ -48,9 +72,17 @@ class Lease:
         """pool << 16 | site << 32: with the kind and the flags, the fourth word of a record (`RingWriter.words`)."""
         return self.pool.meta | self.site << 32
 
-    @meta.setter
-    def meta(self, meta: int) -> None:
-        self.site = meta >> 32
+
+def begin(number: int, pool: PoolState, site: int, record: int, at: int) -> Lease:
+    """Return a lease that began at `at`, nothing done with it yet. (The hook of `connect` does this line by line.)"""
+    lease = Lease()
+    lease.number, lease.pool, lease.site, lease.record, lease.written_at = number, pool, site, record, at
+    lease.task = lease.guard = None
+    lease.in_sql = lease.in_transaction = lease.sampled = lease.detached = False
+    lease.connection = lease.flags = lease.sql = lease.statements = lease.transactions = 0
+    lease.closing_at = lease.reset_at = lease.returned_at = 0
+    lease.pending = []
+    return lease
 
 
 class Spent:

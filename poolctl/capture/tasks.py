@@ -7,7 +7,7 @@ from asyncio import tasks
 from typing import Any
 
 running: dict[Any, Any] = getattr(tasks, "_current_tasks", {})
-"""By loop, the task it runs: `asyncio.current_task` without its calls, up to 3.13; empty where there is no such table."""
+"""By loop, the task it runs: `asyncio.current_task` without its calls, up to 3.13; empty where there is none."""
 running_loop: Any = asyncio._get_running_loop
 """Return the loop that runs in this thread, None when none does."""
 

@@ -53,14 +53,14 @@ class Watch(Connections):
         for state in list(self.pools.values()):
             state.watched, state.owner = False, None
         for table in (self.leases, self.returning, self.connections, self.spent):
-            table.clear()  # type: ignore[attr-defined]
+            table.clear()
         if self.forget in self.recorder.forked:
             self.recorder.forked.remove(self.forget)
 
     def forget(self) -> None:
         """In a forked child: what was held is the parent's; the connections are here, but the parent's too."""
         for table in (self.leases, self.returning, self.pools, self.spent):
-            table.clear()  # type: ignore[attr-defined]
+            table.clear()
         for connection in self.connections.values():
             connection.inherited = True
 

@@ -15,7 +15,6 @@ finds newer records in the place of older ones, and counts what it missed.
 from __future__ import annotations
 
 import errno
-import itertools
 import mmap
 import os
 import struct
@@ -96,8 +95,6 @@ class RingWriter:
         self._following = 1
         self.counters = view[_COUNTERS_AT : _COUNTERS_AT + 8 * len(COUNTERS)].cast("Q")
         """In the order of `COUNTERS`."""
-        self.promise = view[_PROMISE_AT : _PROMISE_AT + 8].cast("Q")
-        """One number, the reader's to write: until when (monotonic ns) it promises to read; 0 when there was none yet."""
         self.promise = view[_PROMISE_AT : _PROMISE_AT + 16].cast("Q")
         """The reader's to write: until when (monotonic ns) it promises to read, and since when it does; 0 before."""
         self._names = view[_NAMES_AT:records_at]
@@ -164,7 +161,7 @@ class RingWriter:
         self._sequences[(first << 3) + 8] = sequence + 1
 
     def end(self, fields: list[int]) -> None:
-        """Write any number of STATEMENT records (RESET has the same layout) and a CHECKIN: all their fields, in order."""
+        """Write any number of STATEMENT records (RESET has the same layout) and a CHECKIN: their fields, in order."""
         count = len(fields) // FIELDS
         self._following = (sequence := self._following) + count
         first = sequence & self._mask
@@ -174,7 +171,7 @@ class RingWriter:
             for n in range(count):
                 pack = _PACK_END[0] if n == count - 1 else _PACK_STATEMENT
                 pack(self._body, ((first + n) & self._mask) << 6, *fields[n * FIELDS : (n + 1) * FIELDS])
-        for sequence in range(sequence, sequence + count):  # noqa: B020, PLW2901 - from the first on
+        for sequence in range(sequence, sequence + count):  # noqa: B020 - from the first on
             self._sequences[(sequence & self._mask) << 3] = sequence
 
     def write_name(self, line: bytes) -> bool:
@@ -246,7 +243,6 @@ class RingReader:
         self._counters = view[_COUNTERS_AT : _COUNTERS_AT + 8 * len(COUNTERS)].cast("Q")
         self._promise = view[_PROMISE_AT : _PROMISE_AT + 16].cast("Q")
         self._promise[1] = monotonic_ns()
-        self._promise = view[_PROMISE_AT : _PROMISE_AT + 8].cast("Q")
         self._names_read = 0
         self._expected = 1
         self._stuck = 0
@@ -271,10 +267,6 @@ class RingReader:
     def promised(self) -> int:
         """Until when (monotonic ns) somebody promised to read; 0 when nobody did yet."""
         return int(self._promise[0])
-
-    def promise(self, until: int) -> None:
-        """Tell the writer that somebody will read until then (monotonic ns): without that, a guest takes its leave."""
-        self._promise[0] = until
 
     def read(self, *, final: bool = False) -> bytes:
         """Return the whole records since the last call. `final`: step over unfinished ones at once."""
