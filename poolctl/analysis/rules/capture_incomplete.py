@@ -1,8 +1,7 @@
 """Capture missed something.
 
 What it detects
-    Records that were lost (the ring overran before it was drained), errors inside capture itself, and whatever the
-    source cannot see at all.
+    Records that were lost (the ring overran before it was drained), and errors inside capture itself.
 
 Why it matters
     A lost return looks like a leak, a lost request like a shorter queue: the numbers of such a run are not to be
@@ -13,7 +12,8 @@ How to fix it
     report them.
 
 When it is wrong
-    What a source cannot see by its nature (a log has no waits) is told for information.
+    It counts, it does not guess. What a source cannot see by its nature (a log has no waits) is no finding: each
+    report says it under "Capture".
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RULE = Rule("PC901", "capture-incomplete", Severity.WARNING)
 
 
 def check(view: View) -> Iterator[Finding]:
-    """Yield a finding for what was lost and one for what cannot be seen."""
+    """Yield a finding for what was lost."""
     capture = view.tables.capture
     if capture.dropped or capture.errors:
         share = capture.dropped / max(1, capture.dropped + capture.events)
@@ -37,11 +37,4 @@ def check(view: View) -> Iterator[Finding]:
             f"{capture.dropped:,} records were lost ({format_share(share)}), {capture.errors:,} errors in capture",
             [f"{capture.events:,} records were kept; threshold 0 lost"],
             "spread the load over more processes (--processes)",
-        )
-    if capture.blind:
-        yield RULE.finding(
-            "this source cannot see everything",
-            capture.blind,
-            "read the numbers it concerns as unknown",
-            severity=Severity.INFO,
         )
