@@ -115,3 +115,20 @@ def test_a_failed_connect_frees_its_slot_but_wakes_nobody() -> None:
     assert outcome.end[0] == End.FAILED
     assert outcome.granted_at_s[2] == 0.25, "the newcomer takes the slot that the waiter was not told of"
     assert outcome.granted_at_s[1] == pytest.approx(0.4)
+
+
+def test_a_woken_waiter_that_was_beaten_looks_for_nothing_but_a_returned_connection() -> None:
+    """The second connect failed and freed a slot silently; the first client returns, asks again at once and is faster
+    than the waiter, which goes back to the end of the queue instead of opening a connection."""
+    work = Work(
+        np.array([0.0, 0.01, 0.05, 0.0]),
+        np.array([0.2, 0.0, 0.1, 0.3]),
+        np.array([0.0, 0.1, 0.0, 0.0]),
+        connect_fails=np.array([False, True, False, False]),
+        next_request=np.array([3, -1, -1, -1]),
+        think_s=np.zeros(4),
+    )
+    outcome = replay(work, Rules(1, 1, 5.0))
+    assert outcome.granted_at_s[3] == pytest.approx(0.2)
+    assert outcome.granted_at_s[2] == pytest.approx(0.5)
+    assert not outcome.opened[2]
