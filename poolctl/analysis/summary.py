@@ -58,7 +58,7 @@ def analyse(run: Run, settings: Settings | None = None) -> Report:
     return Report(
         command=str(made.meta.get("command") or "report"),
         verdict=verdict.name,
-        summary=_until(str(made.meta.get("end") or ""), made.length_s) + verdict.sentence,
+        summary=_until(str(made.meta.get("end") or ""), made.length_s, verdict.sentence),
         exit_code=int(code),
         run=_run_info(run, made),
         target=dataclasses.replace(view.target, settings=view.settings),
@@ -73,6 +73,7 @@ def analyse(run: Run, settings: Settings | None = None) -> Report:
         sizing=sizing,
         capture=made.capture,
         evidence=verdict.evidence,
+        fail_on=settings.fail_on,
     )
 
 
@@ -100,10 +101,12 @@ def exit_code(
     return Exit.DONE
 
 
-def _until(end: str, length_s: float) -> str:
-    """Say first that the run was cut short: its verdict is about what came before."""
+def _until(end: str, length_s: float, sentence: str) -> str:
+    """Say first that a run was cut short: its verdict is about what came before."""
     cut = {TARGET_LOST: "The server was lost", INTERRUPTED: "Interrupted", "worker died": "A worker died"}.get(end)
-    return f"{cut} after {format_seconds(length_s)}; until then: " if cut else ""
+    if not cut:
+        return sentence
+    return f"{cut} after {format_seconds(length_s)}; until then: {sentence[0].lower()}{sentence[1:]}"
 
 
 def target_of(made: Tables) -> TargetInfo:
