@@ -109,8 +109,8 @@ def ends(found: Tables) -> dict[str, int]:
 def assert_same_leases(both: Both, resolution: float = 0.001) -> None:
     """Each lease that capture saw is one of the log's, with the same end, at the same instants as far as the log knows.
 
-    The log's "checked out" is written between the request and the checkout, its "being returned" inside the checkin; at a
-    millisecond the order of two threads is lost, so that some one-to-one match must exist.
+    The log's "checked out" is written between the request and the checkout, its "being returned" inside the checkin; at
+    a millisecond the order of two threads is lost, so that some one-to-one match must exist.
     """
     assert both.captured is not None
     assert both.logged is not None
@@ -123,9 +123,9 @@ def assert_same_leases(both: Both, resolution: float = 0.001) -> None:
     began, ended = (wall(both.logged, name)[None, :] for name in ("acquired_at_s", "ended_at_s"))
     back = over - mine["checkin_time_s"].fillna(0.0).to_numpy()[:, None]
     same_end = mine["end"].to_numpy(dtype=str)[:, None] == theirs["end"].to_numpy(dtype=str)[None, :]
-    # Of a detached one the log tells when it was closed, of an invalidated one when that began.
+    # Of a detached one the log tells when it was closed, of an invalidated or abandoned one when that began.
     left = (mine["end"] == "detached").to_numpy()[:, None]
-    broken = mine["end"].isin(["invalidated", "cancelled"]).to_numpy()[:, None]
+    broken = mine["end"].isin(["invalidated", "cancelled", "abandoned"]).to_numpy()[:, None]
     in_time = (left | (ended <= over + slack)) & ((ended >= back - slack) | broken) | (np.isnan(over) & np.isnan(ended))
     fits = (began <= got + slack) & (began >= asked - slack) & same_end & in_time
     rows, columns = linear_sum_assignment(~fits)
