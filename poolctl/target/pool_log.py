@@ -164,7 +164,7 @@ class _Reader:
             self.records.anchor = (at, at)
         elif at < self._before - NS:
             self.backwards += 1
-        self._before, self.last = at, max(self.last, at)
+        self._before, self.first, self.last = at, min(self.first, at), max(self.last, at)
         process = self._process(entry)
         self.identified = self.identified or bool(entry.task or entry.thread)
         self.lifecycle.hear(entry, process, at)

@@ -129,8 +129,8 @@ class Pool:
         return sorted(self.truth, key=str)
 
 
-DEEDS = ("take", "take", "take", "dead_on_checkout", "recycle", "refused", "give_back", "give_back", "give_back_overflow",
-         "invalidate", "detach", "forget")  # fmt: skip
+DEEDS = ("take", "take", "take", "give_back", "give_back", "give_back_overflow", "dead_on_checkout", "recycle",
+         "refused", "invalidate", "detach", "forget")  # fmt: skip
 programs = st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 7), st.integers(30, 500)), min_size=1, max_size=40)
 
 

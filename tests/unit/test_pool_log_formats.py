@@ -94,8 +94,9 @@ def loguru_json(line: Line) -> str:
 
 
 def ecs_json(line: Line) -> str:
-    return json.dumps({"@timestamp": f"{line.date:%Y-%m-%dT%H:%M:%S}.{_ms(line)}Z", "message": line.text,
-        "log.level": "debug", "log": {"logger": line.logger}, "process": {"pid": line.pid, "thread": {"id": line.thread}}})  # fmt: skip
+    process = {"pid": line.pid, "thread": {"id": line.thread}}
+    fields = {"message": line.text, "log.level": "debug", "log": {"logger": line.logger}, "process": process}
+    return json.dumps({"@timestamp": f"{line.date:%Y-%m-%dT%H:%M:%S}.{_ms(line)}Z", **fields})
 
 
 def docker_compose(line: Line) -> str:
