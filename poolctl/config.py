@@ -27,7 +27,7 @@ DEFAULT = "default"
 PREFIX = "POOLCTL_"
 THRESHOLDS = "thresholds"
 
-FORMATS = ("console", "json", "markdown")
+FORMATS = ("console", "json", "markdown", "junit", "github", "openmetrics")
 SEVERITIES = ("info", "warning", "error", "critical")
 
 __all__ = ["Effective", "Policy", "Settings", "load"]
@@ -67,7 +67,7 @@ class Settings:
     duration: float | None = None
     """Seconds."""
     window: float = 60.0
-    """Seconds that `diagnose` watches."""
+    """Seconds that `diagnose` watches; 0: it judges settings only."""
     rate: float | None = None
     """Arrivals per second."""
     seed: int | None = None
@@ -300,7 +300,7 @@ _READERS: dict[str, values.Reader] = {
     "allow_writes": values.flag,
     "yes": values.flag,
     "duration": values.duration,
-    "window": values.duration,
+    "window": values.window,
     "rate": values.rate,
     "seed": values.NATURAL,
     "processes": values.POSITIVE,

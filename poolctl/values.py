@@ -70,6 +70,11 @@ def duration(value: Any, place: str) -> float:
     return seconds
 
 
+def window(value: Any, place: str) -> float:
+    """Read a time in seconds, or 0 for none."""
+    return 0.0 if value in (0, "0", "0s") and not isinstance(value, bool) else duration(value, place)
+
+
 def recycle(value: Any, place: str) -> float:
     """Read a time in seconds, or -1 for never."""
     return -1.0 if value in (-1, "-1", -1.0) else duration(value, place)

@@ -25,12 +25,27 @@ def diagnose(
     pid: Annotated[
         int | None, options.option(options.TARGET, "--pid", "Attach to this live Python process; no restart.", "PID")
     ] = None,
+    log: Annotated[
+        str | None,
+        options.option(
+            options.TARGET, "--log", "Read a DEBUG log of sqlalchemy.pool or psycopg.pool instead; - is stdin.", "FILE"
+        ),
+    ] = None,
     trace: Annotated[
         str | None, options.option(options.TARGET, "--trace", "Judge a recorded run instead: `last`, an id.", "RUN")
     ] = None,
     url: Annotated[
         str | None,
         options.option(options.TARGET, "--url", "The application's database, to look at its sessions as well.", "URL"),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        options.option(
+            options.TARGET,
+            "--engine",
+            "Your AsyncEngine, to judge its settings (--window 0).",
+            "MODULE:ATTRIBUTE",
+        ),
     ] = None,
     window: Annotated[
         str | None, options.option(options.TARGET, "--window", "How long to watch; else 60s.", "TIME")
@@ -50,14 +65,24 @@ def diagnose(
     early and still reports. A process that was running (--pid) goes on as if nobody had watched. With neither, the
     processes are watched that call poolctl.attach() or have ?plugin=poolctl in their database's URL.
     """
+    from pathlib import Path
+
     from poolctl import config
     from poolctl.cli import watching
     from poolctl.cli.output import Output
+    from poolctl.errors import UsageError
 
     given: dict[str, Any] = locals()
-    keys = ("url", "window", "slo", "fail_on", "inconclusive", "format", "report", "runs_dir")
+    keys = ("url", "engine", "window", "slo", "fail_on", "inconclusive", "format", "report", "runs_dir")
     settings = config.load({key: given[key] for key in keys})
     output = Output.plan(settings.format, settings.report, force=force)
+    watching.refuse_several(command=command, pid=pid, log=log, trace=trace, engine=engine)
+    if engine is not None and settings.window > 0:
+        raise UsageError("an engine alone cannot be watched", "add --window 0 to judge its settings, or -- COMMAND")
     if trace is not None:
-        return watching.again(trace, settings, output, others=bool(command) or pid is not None)
+        return watching.again(trace, settings, output)
+    if log is not None:
+        return watching.read(Path(log), settings, output)
+    if settings.window == 0:
+        return watching.settings_only(settings, output)
     return watching.run(watching.plan(tuple(command or ()), pid, settings), settings, output, quiet=quiet)

@@ -5,8 +5,12 @@ In: what to watch, and Settings. Out: a run on disk, a report where the Output w
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from poolctl.analysis.objectives import parse
@@ -17,9 +21,11 @@ from poolctl.config import Settings
 from poolctl.errors import UsageError
 from poolctl.report import render
 from poolctl.report.live import open_view
+from poolctl.target.engine import check, look_at_engine
+from poolctl.target.pool_log import read_log
 from poolctl.target.spec import TargetSpec
 from poolctl.trace.run import Run
-from poolctl.watch.plan import WatchPlan
+from poolctl.watch.plan import WatchPlan, facts
 from poolctl.watch.session import observe
 
 
@@ -44,22 +50,62 @@ def run(plan: WatchPlan, settings: Settings, output: Output, *, quiet: bool) -> 
     for note in settings.notes:
         streams.say(f"note: {note}")
     terminal = sys.stderr is not None and sys.stderr.isatty()
-    with open_view(
-        sys.stderr, "diagnose", None, terminal=terminal, color=streams.wants_color(sys.stderr), quiet=quiet
-    ) as view:
-        recorded = observe(plan, view.update)
+    color = streams.wants_color(sys.stderr)
+    with open_view(sys.stderr, "diagnose", None, terminal=terminal, color=color, quiet=quiet) as view:
+        try:
+            recorded = observe(plan, view.update)
+        except KeyboardInterrupt:
+            streams.say("interrupted before anything was recorded")
+            raise
     for note in recorded.read_meta().get("notes", ()):
         streams.say(f"note: {note}")
-    report = judged(recorded, settings)
-    recorded.write_text("report.json", render(report, "json"))
-    output.deliver([report])
-    return report.exit_code
+    return _deliver(recorded, settings, output)
 
 
-def again(name: str, settings: Settings, output: Output, *, others: bool) -> int:
+def again(name: str, settings: Settings, output: Output) -> int:
     """Judge a recorded run anew, deliver the report, and return its exit code."""
-    if others:
-        raise UsageError("--trace names a recorded run: there is nothing else to watch", "leave the rest away")
     report = judged(Run.open(name, Path(settings.runs_dir)), settings)
     output.deliver([report])
     return report.exit_code
+
+
+def read(log: Path, settings: Settings, output: Output) -> int:
+    """Make a run of a log, deliver the report, and return its exit code."""
+    with _kept_if_whole(Run.create(Path(settings.runs_dir))) as run:
+        read_log(log, run)
+    return _deliver(run, settings, output)
+
+
+def settings_only(settings: Settings, output: Output) -> int:
+    """Judge an engine's settings and its server's, with no load and nothing to watch; return the exit code."""
+    target = TargetSpec(**settings.target() | {"yes": True})  # it is only looked at
+    if target.needs_embedded:
+        raise UsageError("--window 0 judges settings, and there are none", "name an engine: --engine module:attribute")
+    with _kept_if_whole(Run.create(Path(settings.runs_dir))) as run:
+        info = dataclasses.asdict(look_at_engine(target)) | {"server": dataclasses.asdict(check(target))}
+        meta = facts(WatchPlan(seconds=1, server=target, objectives=settings.slo))
+        run.write_meta({**meta, "duration_s": 0, "ended_at_s": 0, "end": "completed", "target": info})
+    return _deliver(run, settings, output)
+
+
+def refuse_several(**ways: object) -> None:
+    """Raise UsageError when more than one thing to look at was named."""
+    named = [f"--{name}" if name != "command" else "a command" for name, value in ways.items() if value]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} are different things to look at", "give one of them")
+
+
+def _deliver(run: Run, settings: Settings, output: Output) -> int:
+    report = judged(run, settings)
+    run.write_text("report.json", render(report, "json"))
+    output.deliver([report])
+    return report.exit_code
+
+
+@contextlib.contextmanager
+def _kept_if_whole(run: Run) -> Iterator[Run]:
+    try:
+        yield run
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise

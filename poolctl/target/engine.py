@@ -88,6 +88,22 @@ def describe(engine: AsyncEngine) -> TargetInfo:
     )
 
 
+def look_at_engine(spec: TargetSpec) -> TargetInfo:
+    """Open the engine of `spec`, describe it, and let it go; for a thread without a running event loop.
+
+    Raises what `open_engine` raises.
+    """
+
+    async def look() -> TargetInfo:
+        engine = await open_engine(spec)
+        try:
+            return describe(engine)
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(look())
+
+
 def check(spec: TargetSpec, patience_s: float = CONNECT_S) -> ServerInfo:
     """Connect once and return what the server says of itself, waiting up to `patience_s` seconds for each answer.
 
