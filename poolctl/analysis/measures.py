@@ -69,7 +69,10 @@ def judge(sides: Sides, declared: Declared) -> Judged:
     notes += said
     settled = cut is not None
     times = [_time(name, sides, declared, cut or 0.0, settled, name == primary) for name in _common(sides)]
-    rows += sorted((row for row in times if row), key=lambda row: row.role is not Role.PRIMARY)
+    rows += [row for row in times if row]
+    if all(row.role is not Role.PRIMARY for row in rows):
+        why = "no run of a side counts" if not all(sides.times) else f"no {primary} time was measured on both sides"
+        rows.append(Measure(f"p95 {primary}", Role.PRIMARY, "s", None, None, Outcome.INCONCLUSIVE, reason=why))
     rows += [row for name in ("timeouts", "errors") if (row := _loss(name, sides, declared))]
     order = list(Role)
     return Judged(sorted(rows, key=lambda row: order.index(row.role)), notes)
@@ -117,7 +120,8 @@ def _common(sides: Sides) -> list[str]:
 
 
 def _primary(sides: Sides) -> str:
-    return "response" if "response" in _common(sides) else "hold"
+    found = {name for side in sides.structure for item in side for name in item.times}
+    return "response" if "response" in found else "hold"
 
 
 def _time(name: str, sides: Sides, declared: Declared, cut: float, settled: bool, is_primary: bool) -> Measure | None:

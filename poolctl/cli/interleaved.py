@@ -100,7 +100,7 @@ def run(contest: Contest, settings: Settings, output: Output) -> int:
         made = _play(contest, extra, settings)
     write_text(contest.root / "comparison.json", render_comparison(made, "json"))
     if contest.calibrate:
-        _learn(contest, settings)
+        learn(contest, settings)
     output.deliver_comparison(made)
     streams.say(f"Compare these runs again: poolctl compare {contest.root / BASE} {contest.root / HEAD}")
     return made.exit_code
@@ -188,8 +188,8 @@ def _tell(contest: Contest, pair: int, scenario: str, found: tuple[list[Evidence
     streams.say(f"{scenario}: pair {pair} of {contest.pairs}: p95 {name} base {shown[0]}, head {shown[1]}")
 
 
-def _learn(contest: Contest, settings: Settings) -> None:
-    """Remember the spread of the differences of identical runs."""
+def learn(contest: Contest, settings: Settings) -> None:
+    """Remember the spread of the differences of identical runs. Raises UsageError when too few of them count."""
     runs = [[Run(path.parent) for path in sorted((contest.root / name).glob("*/run.json"))] for name in (BASE, HEAD)]
     both = [[evidence(run, settings.policy) for run in side] for side in runs]
     for scenario in dict.fromkeys(item.scenario for item in both[0]):

@@ -83,10 +83,15 @@ AllowForeign = Annotated[
     bool, option(GATE, "--allow-foreign-baseline", "Compare with runs of another machine, version or scenario.")
 ]
 
-Format = Annotated[str | None, option(OUTPUT, "--format", "Format on stdout: console, json or markdown.", "FORMAT")]
+Format = Annotated[
+    str | None,
+    option(OUTPUT, "--format", "On stdout: console, json, markdown, junit, github or openmetrics.", "FORMAT"),
+]
 ReportFile = Annotated[
     list[str] | None,
-    option(OUTPUT, "--report", "Write the report there too; .txt, .json or .md says how. Repeatable.", "FILE"),
+    option(
+        OUTPUT, "--report", "Write it there too; .txt .json .md .xml .annotations .prom says how. Repeatable.", "FILE"
+    ),
 ]
 Force = Annotated[bool, option(OUTPUT, "--force", "Overwrite files that are already there.")]
 RunsDir = Annotated[str | None, option(OUTPUT, "--runs-dir", "Where runs are kept; else .poolctl/runs.", "DIR")]

@@ -16,10 +16,12 @@ from poolctl.errors import OutputError
 from poolctl.report import check_format, format_of, render, render_comparison
 from poolctl.trace.comparison import Comparison
 from poolctl.trace.report import Report
-from poolctl.trace.run import write_text
+from poolctl.trace.run import output_error, write_text
 
 FILE_WIDTH = 120
 """Columns of a console report in a file."""
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+"""Names the file that GitHub shows as the summary of a step: with `--format github` it gets the tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,17 @@ class Output:
         for path, kind in self.files:
             write_text(path, text(kind, FILE_WIDTH, False))
         streams.write(text(self.format, streams.width(), streams.wants_color(sys.stdout)))
+        summary = os.environ.get(STEP_SUMMARY)
+        if self.format == "github" and summary:
+            _append(Path(summary), text("markdown", FILE_WIDTH, False))
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise output_error(path, error) from None
 
 
 def document(reports: Sequence[Report], kind: str, *, width: int, color: bool) -> str:

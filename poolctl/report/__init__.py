@@ -17,6 +17,9 @@ FORMATS = {
     "console": "poolctl.report.console",
     "json": "poolctl.report.json_document",
     "markdown": "poolctl.report.markdown",
+    "junit": "poolctl.report.junit",
+    "github": "poolctl.report.github",
+    "openmetrics": "poolctl.report.openmetrics",
 }
 """Format -> the module that writes it."""
 
@@ -24,10 +27,21 @@ COMPARISONS = {
     "console": "poolctl.report.comparison_console",
     "json": "poolctl.report.comparison_json",
     "markdown": "poolctl.report.comparison_markdown",
+    "junit": "poolctl.report.junit",
+    "github": "poolctl.report.github",
+    "openmetrics": "poolctl.report.openmetrics",
 }
 """Format -> the module that writes a comparison in it."""
 
-ENDINGS = {".txt": "console", ".json": "json", ".md": "markdown", ".markdown": "markdown"}
+ENDINGS = {
+    ".txt": "console",
+    ".json": "json",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".xml": "junit",
+    ".annotations": "github",
+    ".prom": "openmetrics",
+}
 """Ending of a file -> its format."""
 
 
@@ -41,7 +55,8 @@ def render(report: Report, format: str, *, width: int = 100, color: bool = False
 def render_comparison(comparison: Comparison, format: str, *, width: int = 100, color: bool = False) -> str:  # noqa: A002
     """Return `comparison` as text that ends with a newline. Raises UsageError when there is no such format."""
     module = importlib.import_module(COMPARISONS[check_format(format)])
-    text: str = module.render(comparison, Style(width=width, color=color))
+    write = getattr(module, "render_comparison", None) or module.render
+    text: str = write(comparison, Style(width=width, color=color))
     return text
 
 

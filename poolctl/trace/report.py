@@ -355,6 +355,8 @@ class Report:
     capture: CaptureInfo
     evidence: list[str] = field(default_factory=list)
     """What speaks for the verdict, and what rules the others out: one line each, with numbers and thresholds."""
+    fail_on: str | None = None
+    """Severity from which a finding failed the gate."""
     schema: str = SCHEMA
 
     def to_json(self) -> dict[str, Any]:

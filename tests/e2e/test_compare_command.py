@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 from command import poolctl
 from synthesis import operations_of, through_pool, write_run
 
+from poolctl.analysis.compare import Declared
+from poolctl.cli.interleaved import Contest, Variant, learn
+from poolctl.config import Settings
 from poolctl.trace.comparison import Comparison
 
 SURROUNDINGS = {"machine": {"system": "Linux", "cpus": 2}, "versions": {"python": "3.11.7", "sqlalchemy": "2.1.9"}}
@@ -170,7 +174,7 @@ def test_a_run_is_held_to_its_baseline(tmp_path: Path, postgres_url: str) -> Non
     scenario = tmp_path / "steady.py"
     scenario.write_text(STEADY.format(statements=1))
     common = ("loadtest", scenario, "--url", postgres_url, "--duration", "2s", "--seed", "5", "--quiet")
-    assert poolctl(*common, cwd=tmp_path).code == 0
+    assert poolctl(*common, cwd=tmp_path).code in (0, 4)  # 4: the machine was busy
     assert poolctl("compare", "--save", "main", "last", cwd=tmp_path).code == 0
     held = poolctl(*common, "--baseline", "main", "--format", "json", cwd=tmp_path)
     rows = {row["objective"]: row["verdict"] for row in json.loads(held.out)["objectives"]}
@@ -186,14 +190,17 @@ def test_a_run_is_held_to_its_baseline(tmp_path: Path, postgres_url: str) -> Non
     assert poolctl(*common, "--baseline", "missing", cwd=tmp_path).code == 2
 
 
-@pytest.mark.server
-def test_a_calibration_is_remembered_and_a_margin_below_it_is_refused(tmp_path: Path, postgres_url: str) -> None:
-    (tmp_path / "steady.py").write_text(STEADY.format(statements=1))
-    load = ("--url", postgres_url, "--duration", "1500ms", "--seed", "5", "--pairs", "4", "--quiet")
-    learned = poolctl("compare", "--ab", "steady.py", "--calibrate", *load, cwd=tmp_path, timeout=240)
-    assert learned.code in (0, 1, 4), learned.err
-    assert "steady: identical runs differ by" in learned.err
-    head = ("--head", "--pool-size 9", "--margin", "0.0001")
-    refused = poolctl("compare", "--ab", "steady.py", *head, *load, cwd=tmp_path)
+def test_a_calibration_is_remembered_and_a_margin_below_it_is_refused(project: Path) -> None:
+    settings = Settings(runs_dir=str(project / ".poolctl/runs"))
+    for side, runs in (("base", "base"), ("head", "same")):
+        shutil.copytree(project / runs, project / "aa" / side)
+    alike = (Variant("base"), Variant("head"))
+    contest = Contest(("orders",), alike, (), 5, 1, Declared(), names_target=True, calibrate=True, root=project / "aa")
+    learn(contest, settings)
+    assert json.loads((project / ".poolctl/noise.json").read_text())["orders"]["pairs"] == 5
+
+    refused = poolctl("compare", "--ab", "orders", "--head", "--fifo", "--margin", "0.0001", cwd=project)
     assert refused.code == 2
-    assert "lies below what 4 pairs can show here" in refused.errors[0]
+    assert "lies below what 8 pairs can show here" in refused.errors[0]
+    one = poolctl("compare", "base/base-0", "slow/slow-0", cwd=project)
+    assert one.code == 1, one.out

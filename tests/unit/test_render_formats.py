@@ -24,6 +24,9 @@ CASES = [
     ("quiet", "console", 80),
     ("quiet", "markdown", 100),
     ("quiet", "json", 100),
+    ("too_small", "junit", 100),
+    ("too_small", "github", 100),
+    ("too_small", "openmetrics", 100),
 ]
 SUFFIX = {kind: ending for ending, kind in reversed(ENDINGS.items())}
 REPORTS = {"too_small": sample_reports.too_small, "quiet": sample_reports.quiet}
@@ -43,7 +46,7 @@ def test_every_format_has_a_golden_file() -> None:
     assert {kind for _, kind, _ in CASES} == set(FORMATS) == set(SUFFIX)
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", ["console", "markdown", "json"])
 @pytest.mark.parametrize("name", REPORTS)
 def test_the_verdict_comes_first_in_every_format_for_people(name: str, kind: str) -> None:
     report = REPORTS[name]()
@@ -129,9 +132,9 @@ def test_a_bar_or_a_star_in_a_text_does_not_break_the_markdown_table() -> None:
 
 def test_a_format_that_does_not_exist_names_those_that_do() -> None:
     with pytest.raises(UsageError) as error:
-        render(sample_reports.quiet(), "html")
-    assert error.value.message == "no format 'html'"
-    assert error.value.hint == "the formats are console, json, markdown"
+        render(sample_reports.quiet(), "pdf")
+    assert error.value.message == "no format 'pdf'"
+    assert error.value.hint == f"the formats are {', '.join(FORMATS)}"
 
 
 @pytest.mark.parametrize(("file", "kind"), [("a.json", "json"), ("a.MD", "markdown"), ("b/a.txt", "console")])
@@ -139,7 +142,7 @@ def test_the_ending_of_a_file_names_its_format(file: str, kind: str) -> None:
     assert format_of(Path(file)) == kind
 
 
-@pytest.mark.parametrize("file", ["report", "report.html", "a.xml"])
+@pytest.mark.parametrize("file", ["report", "report.pdf", "a.csv"])
 def test_an_ending_that_names_no_format_is_refused(file: str) -> None:
     with pytest.raises(UsageError, match=r"cannot write a report to .*: .* format"):
         format_of(Path(file))
