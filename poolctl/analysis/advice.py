@@ -23,6 +23,7 @@ RECYCLE_S = 1800.0
 """Where no idle limit on the path is known."""
 CONNECTS_ALLOWED = 0.01
 """Overflow is kept where at most this share of the checkouts would open a connection."""
+FEW_CONNECTS = 3
 TIMEOUT_MOST_S = 30.0
 
 
@@ -109,7 +110,8 @@ def settle(
     def connect_share(overflow: int) -> float:
         outcomes = search.at(demands, size, overflow)
         beyond = sum(int(outcome.opened.sum()) for outcome in outcomes) - size * len(outcomes)
-        return beyond / max(sum(len(outcome.end) for outcome in outcomes), 1)
+        few = beyond <= FEW_CONNECTS  # of a short run a few are a large share, and say nothing
+        return 0.0 if few else beyond / max(sum(len(outcome.end) for outcome in outcomes), 1)
 
     overflow = overflow_for(size, max(ceiling, 0), connect_share)
     wait, held = (

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from poolctl.analysis.clients import closed_by_task, population_is_capped
+from poolctl.analysis.clients import closed_by_task, deadlock_floor, population_is_capped
 from poolctl.analysis.demand import Demand, Recorded, read_demand
 from poolctl.analysis.engines import choose
 from poolctl.analysis.goals import waiting_goals
@@ -66,6 +66,8 @@ class Case:
     deadline_s: float | None = None
     """The caller's own timeout."""
     seed: int = 0
+    floor: int = 1
+    """Capacity below which tasks that hold several connections at once can block each other."""
     supposed: str = ""
     """What is supposed beyond the recording, in words; empty: nothing."""
 
@@ -91,8 +93,10 @@ def prepare(
     leases = leases[leases["requested_at_s"].notna()].reset_index(drop=True)
     if len(leases) < FEWEST:
         return f"no advice: {len(leases)} requests were recorded, a p95 needs {FEWEST}"
+    if leases["wait_time_s"].isna().all():
+        return "no advice: what this run was made from does not tell who waited, so no prediction can be checked"
     scripted = not operations.empty if scripted is None else scripted
-    at = leases["requested_at_s"].to_numpy(dtype=np.float64)
+    at, floor = leases["requested_at_s"].to_numpy(dtype=np.float64), deadlock_floor(leases)
     duration_s, total = float(at.max() - at.min()), len(leases)
     if closed is None:
         load = (getattr(tables, "meta", None) or {}).get("load") or {}
@@ -125,4 +129,5 @@ def prepare(
         len(recorded.demands),
         server,
         seed=seed,
+        floor=floor,
     )

@@ -1,7 +1,8 @@
-"""Clients: whether requests come by themselves, or from clients that wait for each answer.
+"""Clients: whether requests come by themselves, or from clients that wait for each answer; and tasks that nest.
 
-In: the lease table. Out: two tests. A starved closed loop looks like a calm open one (its clients are waiting, so
-they do not ask), and a replay of its instants is optimistic; a roomy one replayed at a small size is pessimistic.
+In: the lease table. Out: two tests and a floor. A starved closed loop looks like a calm open one (its clients are
+waiting, so they do not ask), and a replay of its instants is optimistic; a roomy one replayed at a small size is
+pessimistic.
 """
 
 from __future__ import annotations
@@ -50,6 +51,32 @@ def population_is_capped(leases: pd.DataFrame, capacity: float | None) -> bool:
     most = present.max()
     there = present == most
     return bool(most > capacity + 1 and there.sum() >= VISITS and length[there].sum() > PLATEAU * length.sum())
+
+
+def deadlock_floor(leases: pd.DataFrame) -> int:
+    """Return the capacity below which tasks that hold several connections at once can block each other; 1 without.
+
+    FIELD.md section 4: tasks at once × (connections per task − 1) + 1. A task's second request counts while its first
+    lease lasts, waiting included.
+    """
+    if "task" not in leases or not (leases["task"] != 0).any():
+        return 1
+    known = leases[leases["task"] != 0]
+    at, ended = _instants(known)
+    task = pd.factorize(known["task"])[0]
+    owner, instants = np.tile(task, 2), np.concatenate([at, ended])
+    step = np.repeat([1, -1], len(at))
+    # Sorted by task and instant, returns first: every task begins and ends with none, so one running sum serves all.
+    order = np.lexsort((step, instants, owner))
+    depth = np.cumsum(step[order])
+    deepest = int(depth.max(initial=1))
+    if deepest < 2:
+        return 1
+    nests = np.isin(owner[order], np.unique(owner[order][depth > 1]))
+    outer = nests & (((depth == 1) & (step[order] > 0)) | ((depth == 0) & (step[order] < 0)))
+    when, change = instants[order][outer], step[order][outer]
+    tasks = int(np.cumsum(change[np.lexsort((change, when))]).max())
+    return tasks * (deepest - 1) + 1
 
 
 def _instants(leases: pd.DataFrame) -> tuple[Floats, Floats]:

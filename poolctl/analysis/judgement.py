@@ -69,6 +69,7 @@ def confidence(case: Case, found: Found, tested: Backtest) -> str:
         case.requests < 299,
         fragile(found) or found.capped,
         unseen_contention(case, found),
+        case.floor > 1,
     ]
     short = found.regime.duration_s < LONG_ENOUGH_S or case.requests < 2_995
     return "low" if sum(doubts) > 1 else "medium" if any(doubts) or short else "high"
@@ -103,6 +104,11 @@ def notes(case: Case, found: Found, predictions: list[Prediction]) -> list[str]:
     if found.resampled:
         low, high = upper(found.resampled, 0.05), upper(found.resampled, 0.95)
         said.append(f"90 % of the resamples of this run ask for {low} to {high} connections")
+    if case.floor > 1:
+        said.append(
+            f"tasks hold several connections at once: with fewer than {case.floor} they can block each other for good, and "
+            "the model knows nothing of it: verify with a run"
+        )
     if case.closed:
         said.append("clients that wait for each answer are replayed with the pauses they made, not with their instants")
     if case.recorded.skipped:

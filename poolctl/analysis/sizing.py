@@ -31,7 +31,7 @@ from poolctl.analysis.thumb import rules_of_thumb
 from poolctl.analysis.what_if import Supposition, suppose
 from poolctl.trace.report import Backtest, PoolSettings, Prediction, ServerInfo, Sizing
 
-LADDER = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 25, 30, 40, 50, 65, 80, 100, 150, 200, 300, 500)
+LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 65, 80, 100, 150, 200, 300, 500)
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Found:
     limits: Limits
     slower: dict[float, int | None]
     """Sizes for slower SQL, by factor."""
+    floor: int = 1
+    """Below this, tasks that hold several connections at once can block each other."""
 
     @property
     def likely(self) -> int:
@@ -60,7 +62,7 @@ class Found:
     def size(self) -> int:
         """The larger of N90 and the size at headroom, but nothing beyond what is needed or useful."""
         wanted = max(self.likely, self.useful if self.roomy is None else self.roomy)
-        return max(self.least, min(wanted, self.useful))
+        return max(self.least, self.floor, min(wanted, self.useful))
 
     @property
     def capped(self) -> bool:
@@ -136,7 +138,7 @@ def _advise(case: Case, text: str, tested: Backtest, progress: Progress | None) 
         return refused(text, f"no advice: {regime.reasons[0]}", tested, regime.reasons[1:])
     roomy = with_headroom(case.search, case.demands, least, case.seed)
     resampled, slower = _resampled(case, regime, least, progress), _slower(case, least)
-    found = Found(least, roomy, useful, resampled, regime, bound, slower)
+    found = Found(least, roomy, useful, resampled, regime, bound, slower, case.floor)
     chosen = _settings(case, found)
     predictions = _predictions(case, chosen.settings, found.size)
     notes = judgement.notes(case, found, predictions) + chosen.notes

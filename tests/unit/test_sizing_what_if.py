@@ -8,7 +8,7 @@ import pytest
 from database_cases import cpu_bound
 from sizing_cases import Tables, bursts, holds, poisson, settings, tables
 
-from poolctl.analysis.clients import closed_by_task, population_is_capped
+from poolctl.analysis.clients import closed_by_task, deadlock_floor, population_is_capped
 from poolctl.analysis.pool_model import EventReplay, Outcome, Rules, Work
 from poolctl.analysis.sizing import recommend
 from poolctl.analysis.what_if import Supposition
@@ -132,3 +132,44 @@ def test_a_watched_service_with_unseen_clients_on_a_starved_pool_gets_no_advice(
     sizing = recommend(Tables(leases), settings(Rules(4, 0, 30.0)))
     assert sizing.recommended is None
     assert "which client asked was not recorded" in sizing.reason
+
+
+def nested(tasks: int, each: int) -> pd.DataFrame:
+    """So many tasks at once, each taking connections on top of the one it holds, and later one that does not."""
+    rows = [
+        (task + 1, 10.0 + 0.001 * task + 0.1 * depth, 12.0 - 0.1 * depth)
+        for task in range(tasks)
+        for depth in range(each)
+    ]
+    rows.append((99, 10.0, 12.0))
+    return pd.DataFrame(rows, columns=["task", "requested_at_s", "ended_at_s"])
+
+
+@pytest.mark.parametrize(("tasks", "each", "floor"), [(3, 2, 4), (4, 3, 9), (5, 1, 1), (1, 2, 2)])
+def test_tasks_that_hold_several_at_once_set_a_floor(tasks: int, each: int, floor: int) -> None:
+    assert deadlock_floor(nested(tasks, each)) == floor
+
+
+def test_a_task_that_takes_one_after_the_other_sets_none() -> None:
+    one_by_one = pd.DataFrame({"task": [7, 7, 7], "requested_at_s": [0.0, 1.0, 2.0], "ended_at_s": [1.0, 2.0, 3.0]})
+    assert deadlock_floor(one_by_one) == 1
+    assert deadlock_floor(one_by_one.assign(task=0, requested_at_s=0.0)) == 1, "tasks that were not recorded"
+
+
+def test_no_size_below_the_floor_is_recommended() -> None:
+    at = poisson(6, 60, 8)
+    recorded = tables(at, np.full(len(at), 0.01), RULES)
+    burst = nested(6, 2).iloc[:-1]
+    extra = recorded.leases.iloc[[0] * len(burst)].assign(
+        task=burst["task"].to_numpy(),
+        requested_at_s=burst["requested_at_s"].to_numpy(),
+        acquired_at_s=burst["requested_at_s"].to_numpy(),
+        ended_at_s=burst["ended_at_s"].to_numpy(),
+        hold_time_s=0.01,
+        lease=range(100_000, 100_000 + len(burst)),
+    )
+    leases = pd.concat([recorded.leases.assign(task=range(1_000, 1_000 + len(at))), extra], ignore_index=True)
+    sizing = sized(None, Tables(leases, recorded.operations))
+    assert size(sizing) == 7
+    assert any("block each other" in note for note in sizing.notes)
+    assert size(sized(None, recorded)) < 7
