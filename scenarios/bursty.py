@@ -1,4 +1,4 @@
-"""Bursty web traffic: 8 requests a second, and every 14 seconds a burst of 110 a second for 6 seconds.
+"""Bursty web traffic: 8 requests a second, and every 12 seconds a burst of 110 a second for 6 seconds.
 
 The profile "bursty web traffic" of a shop. A request holds its connection for some 70 ms, most of it spent outside the
 database (rendering, calling a payment service), so the burst needs about eight connections at once: a pool of 5 queues
@@ -55,7 +55,7 @@ def place_order(connection: Connection, customer: int, product: int, payment: fl
 class Bursty(Scenario):
     """Quiet, then a burst, and again."""
 
-    arrivals = on_off(quiet="8/s", burst="110/s", quiet_for="8s", burst_for="6s")
+    arrivals = on_off(quiet="8/s", burst="110/s", quiet_for="6s", burst_for="6s")
     transactions = (browse, order_history, place_order)
     objectives = ("p95 wait < 50ms", "count timeouts == 0")
     duration = "60s"
