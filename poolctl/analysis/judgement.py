@@ -106,8 +106,8 @@ def notes(case: Case, found: Found, predictions: list[Prediction]) -> list[str]:
         said.append(f"90 % of the resamples of this run ask for {low} to {high} connections")
     if case.floor > 1:
         said.append(
-            f"tasks hold several connections at once: with fewer than {case.floor} they can block each other for good, and "
-            "the model knows nothing of it: verify with a run"
+            f"tasks hold several connections at once: with fewer than {case.floor} they can block each other for good, "
+            "and the model knows nothing of it: verify with a run"
         )
     if case.closed:
         said.append("clients that wait for each answer are replayed with the pauses they made, not with their instants")

@@ -135,6 +135,13 @@ def test_no_pool_size_fixes_a_database_that_is_asked_for_more_than_it_can_do() -
         assert sizing.backtest is not None
 
 
+def test_no_pool_size_fixes_a_row_that_is_wanted_all_the_time() -> None:
+    truth = lock_bound(poisson(200, 30, 3), 5)
+    sizing = recommend(recorded(truth, 25)[1], settings(Rules(25, 0, 1.0)), server=TWO_CORES)
+    assert sizing.recommended is None
+    assert sizing.reason.startswith("no pool size fixes this: one row lock")
+
+
 def test_a_database_near_its_limit_is_flagged_by_its_own_stress_test() -> None:
     sizing = recommend(
         recorded(cpu_bound(poisson(200, 30, 3), 5), 25)[1], settings(Rules(25, 0, 1.0)), server=TWO_CORES
