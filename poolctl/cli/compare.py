@@ -49,6 +49,12 @@ def compare(
             options.GATE, "--save", "Keep the runs given as a baseline of this name; compare nothing.", "NAME"
         ),
     ] = None,
+    history: Annotated[
+        str | None,
+        options.option(
+            options.GATE, "--history", "Find where the runs in this directory changed; no arguments.", "DIR"
+        ),
+    ] = None,
     ab: Annotated[
         bool,
         options.option(AB, "--ab", "Run base and head in turns on the same tapes; the arguments are scenarios."),
@@ -108,6 +114,8 @@ def compare(
         return comparing.keep(save, chosen, settings, force=force)
     declared = comparing.declare(margin, alpha, primary)
     output = Output.plan(settings.format, settings.report, force=force)
+    if history is not None:
+        return comparing.over_time(history, chosen, settings, declared, output)
     if ab or calibrate:
         from poolctl.cli import interleaved, variants
 

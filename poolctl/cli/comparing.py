@@ -70,6 +70,17 @@ def recorded(texts: Sequence[str], settings: Settings, declared: Declared, outpu
     return made.exit_code
 
 
+def over_time(directory: str, others: Sequence[str], settings: Settings, declared: Declared, output: Output) -> int:
+    """Look for a change in a series of runs, deliver it as a comparison, and return its exit code."""
+    from poolctl.analysis.history import locate
+
+    if others:
+        raise UsageError("--history takes a directory and no runs", "leave the arguments away")
+    made = counted(locate(_evidence(sides.runs(directory, settings), settings), declared, directory), settings)
+    output.deliver_comparison(made)
+    return made.exit_code
+
+
 def against(
     base: Sequence[Run],
     head: Sequence[Run],

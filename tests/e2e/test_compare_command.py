@@ -103,6 +103,16 @@ def test_a_wider_margin_accepts_more(project: Path) -> None:
     assert poolctl("compare", "base", "slow", "--margin", "200%", cwd=project).code == 0
 
 
+def test_a_history_names_the_run_from_which_it_was_slower(tmp_path: Path) -> None:
+    for number in range(14):
+        hold = 0.02 if number < 8 else 0.026
+        record(tmp_path / "all", f"run-{number:02}", tape=number, noise=number, hold=hold)
+    result = poolctl("compare", "--history", "all", cwd=tmp_path)
+    assert result.code == 1
+    assert "since run run-0" in result.out.splitlines()[0]
+    assert poolctl("compare", "--history", "all", "all", cwd=tmp_path).code == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

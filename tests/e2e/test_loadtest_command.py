@@ -189,7 +189,7 @@ ERRORS = [
     (["bursty", "--url", "sqlite+aiosqlite://", "--engine", "a:b"], 2, "url and engine name two targets", "keep one"),
     (["bursty", "--runs-dir", "file/runs"], 2, "cannot write file/runs", "--runs-dir"),
     (["bursty", "--report", "x.html"], 2, "the ending '.html' names no format", ".json"),
-    (["bursty", "--format", "html"], 2, "'html' is not one of console, json, markdown", ""),
+    (["bursty", "--format", "pdf"], 2, "'pdf' is not one of console, json, markdown, junit, github, openmetrics", ""),
 ]
 
 
