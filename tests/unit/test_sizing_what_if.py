@@ -173,3 +173,10 @@ def test_no_size_below_the_floor_is_recommended() -> None:
     assert size(sizing) == 7
     assert any("block each other" in note for note in sizing.notes)
     assert size(sized(None, recorded)) < 7
+
+
+def test_the_highest_point_of_a_short_open_overload_is_not_taken_for_a_cap() -> None:
+    for seed in range(40):
+        at = poisson(40, 4, seed)
+        outcome = EventReplay(Work(at, holds(len(at), seed), np.zeros(len(at))), Rules(2)).run()
+        assert not population_is_capped(frame(outcome, np.arange(len(at))), 2)
