@@ -61,7 +61,7 @@ async def nested(engine):
 @transaction
 def slow(connection):
     connection.execute(text("select 1"))
-    think(0.5)
+    think(1.0)
 
 @transaction
 def stuck(connection):
@@ -241,11 +241,11 @@ def test_clients_of_a_closed_model_do_their_own_rows_in_order(plan, postgres_url
 
 
 def test_a_pool_that_is_too_small_times_out_and_the_open_model_goes_on(plan):
-    run = rehearse(plan("TooMany", duration_s=0.5, pool_size=1, max_overflow=0, pool_timeout_s=0.7))
+    run = rehearse(plan("TooMany", duration_s=0.5, pool_size=1, max_overflow=0, pool_timeout_s=1.6))
     found = tables(run)
     assert found.operations["outcome"].astype(str).value_counts().to_dict() == {"timed_out": 6, "done": 2}
     assert found.leases["end"].astype(str).value_counts().to_dict() == {"timed_out": 6, "returned": 2}
-    assert found.operations["response_time_s"].min() >= 0.5
+    assert found.operations["response_time_s"].min() >= 1.0
 
 
 def test_what_is_in_flight_at_the_end_is_cancelled_after_the_drain_and_gives_its_connection_back(plan, postgres_url):
