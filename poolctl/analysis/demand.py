@@ -207,7 +207,8 @@ def _of_process(leases: pd.DataFrame, mark: Ints, marks: Marks, process: int, cl
     end = rows["end"].astype(str).to_numpy()
     ended = np.fmax(_floats(rows, "ended_at_s"), at)
     wait = _floats(rows, "wait_time_s")
-    wait = np.where(np.isnan(wait), ended - at, wait)
+    never = np.isnan(_floats(rows, "acquired_at_s"))
+    wait = np.where(np.isnan(wait) & never, ended - at, wait)
     client = rows["client"].to_numpy(dtype=np.int64) if "client" in rows else np.zeros(len(rows), dtype=np.int64)
     return Demand(
         process,

@@ -71,6 +71,9 @@ def judge(objective: Objective, view: View, invalid: str = "") -> ObjectiveResul
     result = _judge_times(objective, view) if objective.measure in TIMES else _judge_events(objective, view)
     if invalid and result.verdict is not Outcome.INCONCLUSIVE:
         return ObjectiveResult(result.objective, result.value, result.ci, Outcome.INCONCLUSIVE, invalid)
+    if objective.measure in view.untold and result.verdict is Outcome.PASS:  # those that were seen can only fail it
+        reason = f"what this run was made from does not tell all {objective.measure}"
+        return ObjectiveResult(result.objective, None, None, Outcome.INCONCLUSIVE, reason)
     return result
 
 

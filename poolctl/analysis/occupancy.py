@@ -26,8 +26,8 @@ def pool_info(view: View) -> PoolInfo:
     capacity = view.capacity
     return PoolInfo(
         peak_checked_out=view.checked_out.peak,
-        peak_overflow=view.overflow.peak,
-        peak_waiting=view.waiting.peak,
+        peak_overflow=None if "overflow" in view.untold else view.overflow.peak,
+        peak_waiting=None if "waiting" in view.untold else view.waiting.peak,
         mean_checked_out=mean,
         utilisation=mean / capacity if capacity and math.isfinite(capacity) else None,
         connects_per_1000=1000 * view.opened / checkouts if checkouts else None,
@@ -67,7 +67,7 @@ def _timeline(view: View, edges: Floats) -> list[PoolPoint]:
             checked_out=int(busy[0][i]),
             mean_checked_out=float(means[i]),
             overflow=int(busy[1][i]),
-            waiting=int(busy[2][i]),
+            waiting=None if "waiting" in view.untold else int(busy[2][i]),
             timed_out=int(timed_out[i]),
             p95_wait_s=p95[i],
         )

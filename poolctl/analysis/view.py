@@ -64,6 +64,11 @@ class View:
         return found
 
     @cached_property
+    def untold(self) -> frozenset[str]:
+        """What the source of this run cannot tell (`untold` of run.json): none seen means nothing there."""
+        return frozenset(str(name) for name in self.tables.meta.get("untold") or ())
+
+    @cached_property
     def order(self) -> Ints:
         """The rows of the lease table in the order of the requests."""
         return np.argsort(self.tables.leases["requested_at_s"].to_numpy(), kind="stable")

@@ -117,7 +117,7 @@ def _load(value: float, pool_size: int | None, capacity: float | None) -> str:
 
 def _strips(points: list[PoolPoint]) -> Iterable[tuple[str, list[float], str, str]]:
     slice_s = points[1].at_s - points[0].at_s if len(points) > 1 else 1.0
-    waiting = [float(point.waiting) for point in points]
+    waiting = [float(point.waiting or 0) for point in points]
     timed_out = [float(point.timed_out) for point in points]
     arrivals = [point.arrivals / slice_s for point in points]
     yield "waiting", waiting, f"{max(waiting):,.0f}", "yellow"

@@ -39,7 +39,7 @@ def render(report: Report, style: Style) -> str:  # noqa: ARG001 - every format 
             [({**label, "end": end}, float(n)) for end, n in ends.items()],
         ),
         ("poolctl_peak_checked_out", "Most connections held at once", [(label, float(report.pool.peak_checked_out))]),
-        ("poolctl_peak_waiting", "Most requests waiting at once", [(label, float(report.pool.peak_waiting))]),
+        ("poolctl_peak_waiting", "Most requests waiting at once", [(label, _known(report.pool.peak_waiting))]),
         ("poolctl_utilisation_ratio", "Mean connections held ÷ capacity", [(label, report.pool.utilisation)]),
         ("poolctl_connects_per_1000", "Connections opened per 1,000", [(label, report.pool.connects_per_1000)]),
         ("poolctl_findings", "Findings", [(label, float(len(report.findings)))]),
@@ -83,3 +83,7 @@ def _labels(labels: dict[str, str]) -> str:
 
 def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _known(count: int | None) -> float | None:
+    return None if count is None else float(count)

@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 
 from poolctl.errors import Exit
-from poolctl.trace.report import Finding, Outcome, PoolSettings, Report, ValidityCheck
+from poolctl.trace.report import Finding, Outcome, PoolSettings, Report, TargetInfo, ValidityCheck
 from poolctl.trace.run import DEFAULT_ROOT
 from poolctl.units import format_rate, format_seconds, format_share
 
@@ -206,14 +206,19 @@ def pool(report: Report) -> str:
     p = report.pool
     parts = [
         f"mean checked out {p.mean_checked_out:.3g}",
-        f"utilisation {format_share(p.utilisation)}" if p.utilisation is not None else "no limit",
+        f"utilisation {format_share(p.utilisation)}" if p.utilisation is not None else _no_share(report.target),
         f"peak checked out {p.peak_checked_out}",
-        f"overflow {p.peak_overflow}",
-        f"waiting {p.peak_waiting}",
+        f"overflow {DASH if p.peak_overflow is None else p.peak_overflow}",
+        f"waiting {DASH if p.peak_waiting is None else p.peak_waiting}",
     ]
     if p.connects_per_1000 is not None:
         parts.append(f"{p.connects_per_1000:.3g} connects per 1,000 checkouts")
     return ", ".join(parts)
+
+
+def _no_share(target: TargetInfo) -> str:
+    """Why a pool has no utilisation: it has no limit, or a queue's sizes were not told."""
+    return "limit unknown" if "Queue" in target.pool_class and target.settings.capacity is None else "no limit"
 
 
 def leases(report: Report) -> str:

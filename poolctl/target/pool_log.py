@@ -281,6 +281,20 @@ class _Reader:
         )
 
 
+def _untold(records: Records) -> list[str]:
+    """Return what the log cannot tell, by the words of objectives and of the report's pool section."""
+    pools = [pool for process in records.processes.values() for pool in process.pools.values()]
+    found = {"timeouts", "cancelled", "overflow"}
+    for pool in pools:
+        if pool.pool_class == POOL_CLASS:
+            found |= {"failed", "errors", "invalidated", "detached", "abandoned", "connects"}
+            continue
+        found.add("waiting")
+        if not pool.is_async:
+            found.add("abandoned")
+    return sorted(found)
+
+
 def _meta(summary: LogSummary, records: Records) -> dict[str, Any]:
     """Return run.json; the target is the pool that was taken from most."""
     busiest = max(records.processes.values(), key=lambda process: process.leases)
@@ -295,6 +309,7 @@ def _meta(summary: LogSummary, records: Records) -> dict[str, Any]:
         "ended_at_s": summary.duration_s,
         "processes": summary.processes,
         "anchor": list(records.anchor),
+        "untold": _untold(records),
         "end": "interrupted" if summary.interrupted else "completed",
         "target": {
             "dialect": pool.dialect,

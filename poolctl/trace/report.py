@@ -176,7 +176,8 @@ class PoolPoint:
     checked_out: int
     mean_checked_out: float
     overflow: int
-    waiting: int
+    waiting: int | None
+    """None: the source (a log) does not tell."""
     timed_out: int
     p95_wait_s: float | None = None
 
@@ -186,8 +187,9 @@ class PoolInfo:
     """The pool over the run."""
 
     peak_checked_out: int
-    peak_overflow: int
-    peak_waiting: int
+    peak_overflow: int | None
+    peak_waiting: int | None
+    """Both None where the source (a log) does not tell."""
     mean_checked_out: float
     utilisation: float | None
     """Mean checked out ÷ capacity; None when unlimited."""

@@ -24,6 +24,7 @@ end                   "completed" | "interrupted" | "target lost" | "worker died
 target                TargetInfo as plain data: dialect, driver, pool_class, settings: {…}, server: {…}
 load                  {model: "open" | "closed", offered_per_s, arrivals, duration_s, cycle_s}: the tape, all processes
 objectives            [text, …]
+untold                ["timeouts", "waiting", …]: what the source (a log) cannot tell; none seen means nothing
 think_in_hold         true when the scenario itself thinks while it holds (so idle-in-hold was asked for)
 ```
 """
