@@ -175,8 +175,21 @@ def test_no_size_below_the_floor_is_recommended() -> None:
     assert size(sized(None, recorded)) < 7
 
 
-def test_the_highest_point_of_a_short_open_overload_is_not_taken_for_a_cap() -> None:
-    for seed in range(40):
-        at = poisson(40, 4, seed)
-        outcome = EventReplay(Work(at, holds(len(at), seed), np.zeros(len(at))), Rules(2)).run()
-        assert not population_is_capped(frame(outcome, np.arange(len(at))), 2)
+def test_the_highest_point_of_a_short_open_run_is_not_taken_for_a_cap() -> None:
+    for seed in range(60):
+        at = poisson(12, 5, seed)
+        outcome = EventReplay(Work(at, holds(len(at), seed), np.zeros(len(at))), Rules(1)).run()
+        assert not population_is_capped(frame(outcome, np.arange(len(at))), 1)
+
+
+def test_shorter_holds_at_a_site_shorten_its_sql_too_where_the_database_answers_back() -> None:
+    behind = cpu_bound(poisson(170, 30, 3), 5).tables(RULES)
+    before, after = sized(None, behind), sized(Supposition(holds={"app.py:0": 0.4}), behind)
+
+    def response(sizing: Sizing) -> float:
+        dist = next(row.response_time_s for row in sizing.predictions if (row.pool_size, row.max_overflow) == (2, 0))
+        assert dist is not None
+        assert dist.mean is not None
+        return dist.mean
+
+    assert response(after) < 0.45 * response(before)
