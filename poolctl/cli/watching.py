@@ -72,7 +72,7 @@ def again(name: str, settings: Settings, output: Output) -> int:
 def read(log: Path, settings: Settings, output: Output) -> int:
     """Make a run of a log, deliver the report, and return its exit code."""
     with _kept_if_whole(Run.create(Path(settings.runs_dir))) as run:
-        read_log(log, run)
+        read_log(log, run, known=settings.target(), objectives=settings.slo)
     return _deliver(run, settings, output)
 
 

@@ -77,7 +77,7 @@ def _of_sqlalchemy(facts: Facts) -> list[str]:
         "how long connecting took, except where a dead or old connection was replaced",
         "how long a pre-ping took: one that succeeds counts to the hold",
         "how long the reset took: a hold ends where the return begins",
-        "pool_timeout, max_overflow and pool_recycle, except where a line quotes them",
+        "the settings of the pool, but where a line quotes them (pool_size and the others can be told in poolctl.toml)",
         "when a connection was detached: its hold ends where it is closed, and stays open where that never happens",
         "whether a connection of a sync pool was returned by its user or by the garbage collector",
     ]

@@ -15,7 +15,7 @@ from poolctl.trace.events import UNKNOWN, UNKNOWN_COUNT, Flag, Kind
 TIMED_OUT, CANCELLED, INVALIDATED, ABANDONED = (
     int(flag) for flag in (Flag.TIMED_OUT, Flag.CANCELLED, Flag.INVALIDATED, Flag.ABANDONED)
 )
-FRESH, UNSEEN, ERROR = int(Flag.FRESH), int(Flag.UNSEEN), int(Flag.ERROR)
+FRESH, OVERFLOW, UNSEEN, ERROR = int(Flag.FRESH), int(Flag.OVERFLOW), int(Flag.UNSEEN), int(Flag.ERROR)
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +31,8 @@ class Lease:
     """The latest that the request can have been made; the request itself where `seen`."""
     seen: bool = False
     fresh: bool = False
+    overflow: bool = False
+    """Beyond pool_size, where that is known."""
     connect: int = 0
     ping: int = 0
     wait: int = UNKNOWN
@@ -63,6 +65,7 @@ class Ledger:
             lease.checked_out = lease.pool.held
             lease.counted = True
             lease.pool.held += 1
+            lease.overflow = lease.pool.held > (lease.pool.settings.get("pool_size") or lease.pool.held)
             lease.pool.taken += 1
 
     def checkin(self, lease: Lease, at: int, flags: int = 0) -> None:
@@ -151,7 +154,7 @@ class Ledger:
     def _begin(self, lease: Lease) -> None:
         self._request(lease)
         at = lease.requested_at if lease.acquired_at is None else lease.acquired_at
-        flags = FRESH if lease.fresh else 0
+        flags = (FRESH if lease.fresh else 0) | (OVERFLOW if lease.overflow else 0)
         self._write(lease, Kind.CHECKOUT, at, flags, lease.wait, lease.connect, lease.ping, lease.connection, 0)
 
     def _write(self, lease: Lease, kind: Kind, at: int, flags: int, *payload: int) -> None:

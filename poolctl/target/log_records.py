@@ -68,6 +68,8 @@ class LogProcess:
     number: int
     label: str
     """Its container or name, where the log says one."""
+    known: dict[str, Any] = field(default_factory=dict)
+    """Settings of its pools."""
     pools: dict[tuple[str, str], LogPool] = field(default_factory=dict)
     contexts: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
@@ -84,6 +86,7 @@ class LogProcess:
             found = self.pools[pool_class, name] = LogPool(len(self.pools) + 1, pool_class, name)
             found.is_async = pool_class.startswith("AsyncAdapted")
             found.shared = pool_class == "StaticPool"
+            found.settings.update(self.known)
         return found
 
     def context(self, name: str) -> int:
@@ -114,8 +117,10 @@ def _number(names: dict[str, int], name: str) -> int:
 class Records:
     """The files of a run, as they are written. Every method may raise OutputError."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, known: dict[str, Any] | None = None) -> None:
         self.run = run
+        self.known = known or {}
+        """Settings of the pools that the user knows."""
         self.processes: dict[tuple[str, int | str], LogProcess] = {}
         self.written = 0
         self.anchor = (0, 0)
@@ -131,7 +136,7 @@ class Records:
             number = pid if isinstance(pid, int) and pid not in self._taken else INVENTED + len(self.processes)
             self._taken.add(number)
             label = " ".join(part for part in (source, pid if isinstance(pid, str) else "") if part)
-            found = self.processes[told] = LogProcess(number, label)
+            found = self.processes[told] = LogProcess(number, label, self.known)
         return found
 
     def write(

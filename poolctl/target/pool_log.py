@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ from poolctl.target.log_lines import lines_with, read_blocks
 from poolctl.target.log_messages import CLUES, What
 from poolctl.target.log_psycopg import POOL_CLASS, PsycopgLifecycle
 from poolctl.target.log_records import LogPool, LogProcess, Records
+from poolctl.trace.report import PoolSettings
 from poolctl.trace.run import Run
 
 STRETCH = 31 * 86_400 * NS
@@ -64,30 +66,35 @@ class LogSummary:
     """What this log cannot tell, one sentence each."""
 
 
-def read_log(source: Path | BinaryIO, run: Run) -> LogSummary:
+def read_log(
+    source: Path | BinaryIO, run: Run, *, known: Mapping[str, Any] | None = None, objectives: Sequence[str] = ()
+) -> LogSummary:
     """Read a pool's log into `run`. Path("-") is the standard input, which may be interrupted.
+
+    `known` are settings of the pool that the user knows, by the names of `report.PoolSettings`; a line that quotes
+    others is right.
 
     Raises InputError when the log cannot be read, says nothing of a pool, or has no times; OutputError when the run
     cannot be written.
     """
-    reader = _Reader(source, run)
+    reader = _Reader(source, run, {name: value for name, value in (known or {}).items() if value is not None})
     try:
         reader.read()
     except KeyboardInterrupt:
         reader.interrupted = True
-    return reader.finish()
+    return reader.finish(objectives)
 
 
 class _Reader:
     """How far a log was read, and what was found."""
 
-    def __init__(self, source: Path | BinaryIO, run: Run) -> None:
+    def __init__(self, source: Path | BinaryIO, run: Run, known: dict[str, Any]) -> None:
         path = source if isinstance(source, Path) and str(source) != "-" else None
         ended = path.stat().st_mtime if path is not None and path.is_file() else time.time()
         self.source, self.run = source, run
         self.name = path.name if path is not None else "the standard input"
         self.layout = Layout(datetime.fromtimestamp(ended, UTC))
-        self.records = Records(run)
+        self.records = Records(run, {name: known[name] for name in PoolSettings.__dataclass_fields__ if name in known})
         self.ledger = Ledger(self.records)
         self.lifecycle, self.psycopg = Lifecycle(self.ledger), PsycopgLifecycle(self.ledger)
         self.seen: Counter[What] = Counter()
@@ -114,7 +121,7 @@ class _Reader:
             self.lines += block.count(b"\n")
             self._tail = block[-LOOK_BACK:]
 
-    def finish(self) -> LogSummary:
+    def finish(self, objectives: Sequence[str]) -> LogSummary:
         """Close everything and write what the run is."""
         if not self.learned:
             self._learn()
@@ -125,7 +132,7 @@ class _Reader:
         blind = blind_lines(self._facts())
         self.records.finish(self.name, blind)
         summary = self._summary(blind)
-        self.run.write_meta(_meta(summary, self.records))
+        self.run.write_meta(_meta(summary, self.records, objectives))
         return summary
 
     def _take(self, said: Said, above: bytes) -> None:
@@ -284,7 +291,9 @@ class _Reader:
 def _untold(records: Records) -> list[str]:
     """Return what the log cannot tell, by the words of objectives and of the report's pool section."""
     pools = [pool for process in records.processes.values() for pool in process.pools.values()]
-    found = {"timeouts", "cancelled", "overflow"}
+    found = {"timeouts", "cancelled"}
+    if any(pool.settings.get("pool_size") is None for pool in pools):
+        found.add("overflow")
     for pool in pools:
         if pool.pool_class == POOL_CLASS:
             found |= {"failed", "errors", "invalidated", "detached", "abandoned", "connects"}
@@ -295,7 +304,7 @@ def _untold(records: Records) -> list[str]:
     return sorted(found)
 
 
-def _meta(summary: LogSummary, records: Records) -> dict[str, Any]:
+def _meta(summary: LogSummary, records: Records, objectives: Sequence[str]) -> dict[str, Any]:
     """Return run.json; the target is the pool that was taken from most."""
     busiest = max(records.processes.values(), key=lambda process: process.leases)
     pool = max(busiest.pools.values(), key=lambda pool: pool.taken)
@@ -318,5 +327,5 @@ def _meta(summary: LogSummary, records: Records) -> dict[str, Any]:
             "settings": pool.entry()["settings"],
             "server": {},
         },
-        "objectives": [],
+        "objectives": list(objectives),
     }
