@@ -69,7 +69,9 @@ class Guest:
             self.dialects = None
         elif self.dialects is not None:
             self.dialects.add(engine.dialect)
-        self.installed.watch.pools.clear()  # met before, they would stay unwatched
+        pools = self.installed.watch.pools
+        for key in [key for key, state in list(pools.items()) if not state.watched]:
+            del pools[key]  # to be met anew
         adopt(self.installed.watch)
 
     def _wanted(self, pool: Any) -> bool:

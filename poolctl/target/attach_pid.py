@@ -36,13 +36,20 @@ class Foothold:
         self.process = process
         self._page = 0
         self._file: Path | None = None
+        self._pending = False
+        """The source may still be read by the process: what it lies in must stay."""
 
     def run(self, source: str, done: Callable[[], bool]) -> None:
-        """Have the process run `source` and wait until `done` says that it did.
+        """Have the process run `source` and wait until `done` says that it did; nothing to do when it says so already.
 
         Raises TargetError when it may not, or does not in ten seconds. The source must not raise, and it must stand
-        being run twice.
+        being run twice. `done` must be a consequence of this very run: what the source lies in may be given back then.
         """
+        if done():
+            return
+        if self._pending:  # the last one was not seen to run, and may still: what it lies in stays with it for good
+            self._page, self._file = 0, None
+        self._pending = True
         self._hand_over(source)
         began = since = monotonic_ns()
         syscall = None
@@ -57,9 +64,12 @@ class Foothold:
                 since = now + int(PATIENCE_S * NS)
                 self._stopped(self._kick)
             time.sleep(LOOK_S)
+        self._pending = False
 
     def leave(self) -> None:
-        """Give back the page of memory, and the file. To be called when the last source has run."""
+        """Give back the page of memory, and the file; a source that was not seen to run keeps them."""
+        if self._pending:
+            return
         if self._file is not None:
             self._file.unlink(missing_ok=True)
         page, self._page = self._page, 0

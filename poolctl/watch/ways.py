@@ -6,24 +6,19 @@ left to watch, and when nobody ever announced himself, one clear line about it. 
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Protocol
 
 import poolctl
 from poolctl.errors import PoolctlError, TargetError
-from poolctl.target.attach_pid import Foothold
 from poolctl.target.launch import FORWARDED, Command
-from poolctl.target.process import alive, look_at, refuse_unreachable
 from poolctl.trace.run import Run
-from poolctl.watch.payload import source
+from poolctl.watch.attach import Attach
 from poolctl.watch.plan import WatchPlan
-from poolctl.watch.silence import advice, explain_silence
+from poolctl.watch.silence import explain_silence
 
 INJECT = Path(poolctl.__file__).resolve().parent / "capture" / "inject"
 """The directory that is put before a command's PYTHONPATH."""
-GUEST = INJECT / "poolctl_guest.py"
-"""The first file that a live process loads."""
 
 
 class Way(Protocol):
@@ -90,72 +85,6 @@ class Launch:
         """Look into guests.txt and at the command's processes."""
         assert self._command is not None  # noqa: S101 - entered
         return explain_silence(self._command, run)
-
-
-class Attach:
-    """A live process: it goes on as if nobody had watched."""
-
-    signals: tuple[int, ...] = ()
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._foothold: Foothold | None = None
-        self._run: Run | None = None
-        self._inside = False
-        self.title = f"process {pid}"
-
-    def enter(self, run: Run) -> None:
-        """Have the process load the guest."""
-        process = look_at(self._pid)
-        refuse_unreachable(process, GUEST, run.path)
-        self._run = run
-        self._foothold = Foothold(process)
-        self._inside = True
-        self._foothold.run(
-            source("attach", GUEST, run.path), lambda: bool(self._said("capturing", "waiting", "problem"))
-        )
-        if problem := self._said("problem"):
-            raise TargetError(f"capture could not begin in process {self._pid}: {problem}", advice(problem))
-
-    def forward(self, number: int) -> None:
-        """Hand on nothing: the process is not ours."""
-
-    def over(self) -> str | None:
-        """Tell whether the process is gone."""
-        return None if alive(self._pid) else f"process {self._pid} ended"
-
-    def leave(self) -> None:
-        """Have the guest go. Raises TargetError when the process does not let it."""
-        foothold, run = self._foothold, self._run
-        if foothold is None or run is None or not self._inside or not alive(self._pid):
-            return
-        self._inside = False
-        foothold.run(source("detach", GUEST, run.path), self._gone)
-        if alive(self._pid):
-            foothold.leave()
-
-    def _gone(self) -> bool:
-        return self._said("left") != "" or not alive(self._pid)
-
-    def end(self) -> None:
-        """Leave, if that was not done: something went wrong in between."""
-        with contextlib.suppress(PoolctlError):
-            self.leave()
-
-    def silence(self, _: Run) -> PoolctlError:
-        """Tell why there is nothing to see."""
-        if not alive(self._pid):
-            return TargetError(f"process {self._pid} ended", "give a process that goes on")
-        return TargetError(
-            f"process {self._pid} has not imported SQLAlchemy", "is it the one that serves requests? try its workers"
-        )
-
-    def _said(self, *events: str) -> str:
-        """Return what the guest said last of these; empty when it said none."""
-        assert self._run is not None  # noqa: S101 - entered
-        lines = (self._run.path / "guests.txt").read_text().splitlines()
-        said = [line.split(" ", 3) for line in lines]
-        return next((guest[-1] for guest in reversed(said) if len(guest) > 2 and guest[2] in events), "")
 
 
 class Announced:

@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy
-from sick_apps import assert_defects_are_seen, interpreters, patient, watch_while
+from sick_apps import assert_defects_are_seen, interpreters, lean_packages, patient, watch_while
 
 from poolctl.analysis.leases import tables
 from poolctl.errors import PoolctlError, TargetError, UsageError
@@ -87,13 +87,7 @@ DRIVEN_BY = {
 def application(directory: Path, code: str, executable: str = sys.executable, **more: str) -> Iterator[int]:
     """Run the application in an interpreter that has SQLAlchemy on its path, and nothing of poolctl's."""
     directory.mkdir(exist_ok=True)
-    packages = directory / "packages"
-    packages.mkdir(exist_ok=True)
-    for name in ("sqlalchemy", "typing_extensions.py", "greenlet"):
-        source = Path(sqlalchemy.__file__).parents[1] / name
-        if not (packages / name).exists() and source.exists() and (name != "greenlet" or executable == sys.executable):
-            (packages / name).symlink_to(source)
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(packages), **more}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(lean_packages(directory, executable)), **more}
     process = subprocess.Popen([executable, "-c", code, str(directory)], env=environment, cwd=directory)
     try:
         wait_for(directory / "begun", process)
@@ -202,6 +196,94 @@ from poolctl.watch.plan import WatchPlan
 from poolctl.watch.session import observe
 observe(WatchPlan(pid=int(sys.argv[1]), seconds=60, runs_dir=Path(sys.argv[2])))
 """
+
+
+def test_a_full_disk_ends_the_window_and_leaves_the_application_as_it_was(tmp_path: Path) -> None:
+    with application(tmp_path / "app", BUSY) as pid:
+        before = state_of(tmp_path / "app", "before")
+        limited = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n" + WATCHER
+        watcher = subprocess.run(
+            [sys.executable, "-c", limited, str(pid), str(tmp_path / "runs")],
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "poolctl.errors.OutputError: cannot write" in watcher.stderr
+        assert state_of(tmp_path / "app", "after") == before
+    [events] = tmp_path.glob("runs/*/events-*.bin")
+    assert events.stat().st_size % 64 == 0
+    assert len(tables(Run(events.parent)).leases) > 20
+
+
+def test_the_children_of_a_process_are_watched_with_it_those_to_come_as_well(tmp_path: Path) -> None:
+    code = APPLICATION + (
+        "held.close()\nengine.dispose()\n"
+        "def child():\n    if not (pid := os.fork()): live()\n    return pid\n"
+        "first = child()\n"
+        "while not os.path.exists(f'{directory}/fork'): work(); time.sleep(0.01)\n"
+        "second = child()\n"
+        "threading.Thread(target=live, daemon=True).start()\n"
+        "while not os.path.exists(f'{directory}/end'): time.sleep(0.01)\n"
+        "os.kill(first, 9), os.kill(second, 9)\nthreading.Event().wait()"
+    )
+    app = tmp_path / "app"
+    with application(app, code) as pid:
+        threading.Timer(1.0, (app / "fork").touch).start()
+        run = attach(tmp_path / "runs", pid, 3.0)
+        found = tables(run)
+        processes = {int(number) for number in found.leases["process"].unique()}
+        assert pid in processes
+        assert len(processes) == 3
+        said = (run.path / "guests.txt").read_text().splitlines()
+        assert {int(line.split()[0]) for line in said if line.endswith(" left")} == processes
+        assert [path for number in processes for path in Path("/dev/shm").glob(f"poolctl-{number}-*")] == []  # noqa: S108
+        (app / "end").touch()
+        time.sleep(0.3)
+
+
+def test_a_source_that_was_not_seen_to_run_keeps_what_it_lies_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("poolctl.target.attach_pid.PATIENCE_S", 0.3)
+    late = tmp_path / "late"
+    code = APPLICATION + (  # a main thread that is busy in C, with the interpreter's lock, for a second
+        "open(f'{directory}/busy', 'w').close()\nsum(range(60_000_000))\nlive()\n"
+    )
+    with application(tmp_path / "app", code) as pid:
+        wait_for(tmp_path / "app" / "busy")
+        foothold = Foothold(look_at(pid))
+        with pytest.raises(TargetError, match="too busy"):
+            foothold.run(f"open({str(late)!r}, 'w').close()", late.exists)
+        foothold.leave()
+        wait_for(late)
+        monkeypatch.setattr("poolctl.target.attach_pid.PATIENCE_S", 10.0)
+        again = tmp_path / "again"
+        foothold.run(f"open({str(again)!r}, 'w').close()", again.exists)
+        foothold.leave()
+        assert state_of(tmp_path / "app", "after")["poolctl"] == []
+
+
+@pytest.mark.server
+def test_attaching_again_and_again_under_load_fails_no_request(tmp_path: Path, postgres_url: str) -> None:
+    with patient("sick_async", postgres_url) as sick, sick.running() as process:
+        stop = threading.Event()
+
+        def client() -> None:
+            while not stop.is_set():
+                sick.ask("healthy")
+
+        clients = [threading.Thread(target=client) for _ in range(6)]
+        for thread in clients:
+            thread.start()
+        try:
+            for number in range(6):
+                assert len(tables(attach(tmp_path / str(number), process.pid, 0.4)).leases) > 5
+        finally:
+            stop.set()
+            for thread in clients:
+                thread.join()
+    assert sick.errors == []
 
 
 def test_two_watchers_of_one_process_are_told_apart(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sick_apps import APPS, Patient, assert_defects_are_seen, patient, watch_while
+from sick_apps import APPS, Patient, assert_defects_are_seen, interpreters, lean_packages, patient, watch_while
 
 from poolctl.analysis.leases import Tables, tables
 from poolctl.errors import PoolctlError, TargetError, UsageError
@@ -20,6 +20,8 @@ from poolctl.trace.names import read_names
 from poolctl.trace.run import Run
 from poolctl.watch.plan import WatchPlan
 from poolctl.watch.session import observe
+
+INTERPRETERS = interpreters()
 
 WORK = """
 import sqlalchemy as sa
@@ -131,6 +133,40 @@ def test_a_process_that_replaces_itself_begins_a_second_file(tmp_path: Path) -> 
     before, after = processes_of(run)
     assert before["pid"] == after["pid"]
     assert len(tables(run).leases) == 2
+
+
+@pytest.mark.parametrize("version", INTERPRETERS)
+def test_another_python_that_knows_nothing_of_poolctl_is_captured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(lean_packages(tmp_path, INTERPRETERS[version])))
+    told = tmp_path / "told"
+    code = work(tmp_path) + f"open({str(told)!r}, 'w').write(sa.__version__)"
+    run = launch(tmp_path / "runs", INTERPRETERS[version], "-c", code)
+    assert told.exists()
+    assert list(tables(run).leases["end"]) == ["returned"]
+    assert str(processes_of(run)[0]["python"]).startswith(version)
+
+
+def test_a_python_too_old_for_capture_says_so(tmp_path: Path) -> None:
+    script = tmp_path / "old"  # what our first file sees of an older Python
+    script.write_text("import sys\nsys.version_info = (3, 10, 1)\nimport sqlalchemy\n")
+    with pytest.raises(TargetError, match=r"capture needs Python 3\.11 or newer"):
+        launch(tmp_path / "runs", sys.executable, str(script))
+
+
+def test_ten_thousand_requests_a_second_are_survived_and_what_was_dropped_is_counted(tmp_path: Path) -> None:
+    code = work(tmp_path) + (
+        "import time\nbegan = time.monotonic()\nn = 0\npool = engine.pool\n"
+        "while time.monotonic() - began < 2:\n    pool.connect().close(); n += 1\n"
+        f"open({str(tmp_path / 'told')!r}, 'w').write(str(n))"
+    )
+    run = python(tmp_path / "runs", code)
+    made = int((tmp_path / "told").read_text()) + 1
+    found = tables(run)
+    assert found.capture.errors == 0
+    assert len(found.leases) == made or found.capture.dropped > 0
+    assert set(found.leases["end"]) <= {"returned", "open"}
 
 
 def test_short_lived_processes_leave_no_ring_behind_while_the_window_goes_on(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import sqlalchemy
 from command import clean_environment
 
 from poolctl.analysis.leases import Tables
@@ -187,6 +188,18 @@ def interpreters() -> dict[str, str]:
                 if version not in found and os.access(path, os.X_OK):
                     found[version] = str(path)
     return found
+
+
+def lean_packages(directory: Path, executable: str = sys.executable) -> Path:
+    """Return a directory from which any Python can import SQLAlchemy, and nothing of poolctl's."""
+    packages = directory / "packages"
+    packages.mkdir(exist_ok=True)
+    for name in ("sqlalchemy", "typing_extensions.py", "greenlet"):
+        source = Path(sqlalchemy.__file__).parents[1] / name
+        compiled_for_us = name == "greenlet" and executable != sys.executable
+        if source.exists() and not compiled_for_us and not (packages / name).exists():
+            (packages / name).symlink_to(source)
+    return packages
 
 
 class _Partner(http.server.BaseHTTPRequestHandler):
