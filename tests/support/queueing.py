@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ class Queue:
     replayed_p95: float
     theory_mean: float
     theory_p95: float
+    undisturbed: bool
+    """The generator was on time (the run's own check): nobody else had the processor."""
 
     def errors(self) -> dict[str, float]:
         """Measured ÷ expected − 1."""
@@ -70,11 +73,12 @@ def measure(rate: float, seconds: float, seed: int, directory: Path) -> Queue:
         replayed_p95=float(np.quantile(replayed, 0.95)),
         theory_mean=mmc_mean_wait(SERVERS, offered, float(np.mean(hold))),
         theory_p95=mmc_wait_quantile(SERVERS, offered, float(np.mean(hold)), 0.95),
+        undisturbed=all(check["ok"] for check in json.loads(done.out)["validity"]),
     )
 
 
 def _hand_off(leases) -> np.ndarray:
-    """Seconds from the return of a lease's connection to the checkout of a lease that had waited for it, 0 for others."""
+    """Seconds from a connection's return to its checkout by a lease that waited for it; 0 for the other leases."""
     hand_off = np.zeros(len(leases))
     position = {index: place for place, index in enumerate(leases.index)}
     for _, of_one in leases.sort_values("acquired_at_s").groupby("connection"):
