@@ -371,7 +371,7 @@ def test_a_traced_process_names_its_tracer(sleeper: subprocess.Popen[bytes]) -> 
     tracer.stdout.readline()
     try:
         with pytest.raises(TargetError, match=f"process {sleeper.pid} is being traced by process {tracer.pid}"):
-            Foothold(look_at(sleeper.pid)).run("1", lambda: True)
+            Foothold(look_at(sleeper.pid)).run("1", lambda: False)
     finally:
         tracer.kill()
         tracer.wait()
