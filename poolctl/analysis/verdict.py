@@ -152,10 +152,19 @@ def _at_ease(case: Case, pressed: Pressure) -> Verdict:
         return _slow(pressed, f"`{slow[0]}` was missed", evidence)
     capacity = view.capacity
     of = f" of {capacity:g}" if capacity is not None and math.isfinite(capacity) else ""
+    if "waiting" in view.untold:
+        return _unwaited(view, f"at most {peak}{of} connections were in use", evidence)
     wait = format_seconds(pressed.p95_wait_s)
     return Verdict(
         HEALTHY, f"The pool is healthy: the p95 wait was {wait}, at most {peak}{of} connections were in use.", evidence
     )
+
+
+def _unwaited(view: View, used: str, evidence: list[str]) -> Verdict:
+    """The source does not tell who waited; one pool that was never full had nobody waiting."""
+    if view.capacity is not None and view.checked_out.peak < view.capacity and len(view.pools) == 1:
+        return Verdict(HEALTHY, f"The pool is healthy: {used}, so nobody had to wait.", evidence)
+    return Verdict(CANNOT_TELL, f"Whether anybody waited cannot be told from this source: {used}.", evidence)
 
 
 _BEYOND_POOL = ("hold", "sql", "response")

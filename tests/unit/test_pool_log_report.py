@@ -83,6 +83,17 @@ def test_no_size_is_advised_from_a_log_and_the_reason_is_said(tmp_path, told):
     assert "does not tell who waited" in sizing.reason
 
 
+@pytest.mark.parametrize(
+    ("known", "verdict"), [({}, "cannot tell"), ({"pool_size": 1}, "cannot tell"), ({"pool_size": 2}, "healthy")]
+)
+def test_a_pool_is_healthy_only_where_the_log_shows_that_nobody_can_have_waited(tmp_path, told, known, verdict):
+    path = tmp_path / "pool.log"
+    path.write_text(Told(told.lines[: 3 + 3 * 1000]).text())
+    run = Run.create(tmp_path)
+    read_log(path, run, known={"max_overflow": 0, **known})
+    assert analyse(run, Settings()).verdict == verdict
+
+
 def test_settings_that_the_user_knows_fill_what_the_log_does_not_say(tmp_path, told):
     run = Run.create(tmp_path)
     path = tmp_path / "pool.log"
