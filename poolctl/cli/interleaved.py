@@ -147,7 +147,7 @@ def _one(contest: Contest, variant: Variant, scenario: str, more: Sequence[str])
     arguments = ["loadtest", scenario, *contest.common, *more, *variant.options]
     arguments += ["--quiet", "--format", "json", "--runs-dir", str(place)]
     process = subprocess.Popen(  # noqa: S603 - this interpreter, or the one the user named
-        [variant.python or sys.executable, "-c", CHILD],
+        [variant.python or sys.executable, "-P", "-c", CHILD],  # -P: a queue.py there must hide no module of Python's
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -164,10 +164,10 @@ def test_two_checkouts_are_run_in_turns_on_the_same_tapes_and_an_extra_statement
 ) -> None:
     for name, statements in (("old", 1), ("new", 2)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "steady.py").write_text(STEADY.format(statements=statements))
+        (tmp_path / name / "queue.py").write_text(STEADY.format(statements=statements))
     sides = ("--base-dir", tmp_path / "old", "--head-dir", tmp_path / "new", "--head-python", sys.executable)
     load = ("--url", postgres_url, "--duration", "2s", "--seed", "5", "--pairs", "4", "--looks", "2")
-    result = poolctl("compare", "--ab", "steady.py", *sides, *load, "--format", "json", cwd=tmp_path, timeout=240)
+    result = poolctl("compare", "--ab", "queue.py", *sides, *load, "--format", "json", cwd=tmp_path, timeout=240)
     assert result.code == 1, result.err
     made = Comparison.from_json(json.loads(result.out))
     (scenario,) = made.scenarios
