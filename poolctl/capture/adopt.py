@@ -12,8 +12,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from poolctl.capture import facts
-from poolctl.capture.state import ConnectionState, Lease, begin
+from poolctl.capture.state import Lease, begin
 from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
@@ -40,7 +39,7 @@ def _take(watch: Watch, record: Any, fairy: Any, pool: Any) -> bool:
         return False
     now = monotonic_ns()
     lease = begin(recorder.lease_number(), state, recorder.site_of(SITE), id(record), now)
-    connection = _connection(watch, record, state)
+    connection = watch.connections.get(id(record.dbapi_connection)) or watch.found(record, state)
     lease.connection = connection.number
     _tell(watch, lease, now, connection.backend_pid)
     watch.guard(lease, fairy)
@@ -66,23 +65,6 @@ def _tell(watch: Watch, lease: Lease, at: int, backend_pid: int) -> None:
     write, pool, site = watch.recorder.ring.write, lease.pool.number, lease.site
     write(Kind.REQUEST, at, lease.number, int(Flag.UNSEEN), pool, site, 0, 0, 0, 0, 0, 0, 0)
     write(Kind.CHECKOUT, at, lease.number, 0, pool, site, 0, 0, 0, lease.connection, backend_pid)
-
-
-def _connection(watch: Watch, record: Any, state: Any) -> ConnectionState:
-    """Make a connection known that was opened before."""
-    key = id(record.dbapi_connection)
-    known = watch.connections.get(key)
-    if known is not None:
-        return known
-    try:
-        backend_pid = facts.backend_pid(record._ConnectionRecord__pool, record.dbapi_connection)
-    except Exception:
-        backend_pid = 0
-    number = watch.recorder.connection_number() & 0xFFFFFFFF
-    connection = watch.connections[key] = ConnectionState(number, state, backend_pid, id(record))
-    connection.used = True
-    watch.tie(connection, record, key)
-    return connection
 
 
 def _held() -> Iterator[tuple[Any, Any, Any]]:

@@ -107,14 +107,14 @@ def detach(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., 
             if self._connection_record is not None:
                 connection = watch.connections.get(id(self.dbapi_connection))
                 lease = watch.leases.pop(id(self), None) or watch.returning.pop(id(self._connection_record), None)
+            if connection is not None:  # before: the record may not live longer than the original runs
+                watch.tie(connection, self, id(self.dbapi_connection))
         except Exception:
             watch.recorder.count_error()
         try:
             return original(self)
         finally:
             try:
-                if connection is not None:
-                    watch.tie(connection, self, id(self.dbapi_connection))
                 if lease is not None:
                     watch.detach(lease, at)
             except Exception:

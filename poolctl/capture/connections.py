@@ -79,13 +79,23 @@ class Connections:
             self.spent.clear()
         note.opened.append((now, took, number | pid << 32, why | max(0, state.open) << 32))
 
+    def found(self, record: Any, state: PoolState) -> ConnectionState:
+        """Make a connection known that was opened before capture began, and return what is known of it."""
+        number = self.recorder.connection_number() & 0xFFFFFFFF
+        connection = ConnectionState(number, state, self._backend_pid(record), id(record))
+        connection.used = True
+        key = id(record.dbapi_connection)
+        self.connections[key] = connection
+        self.tie(connection, record, key)
+        return connection
+
     def settle(self, note: Spent, requested_at: int, lease: int, state: PoolState, site: int) -> tuple[int, int, int]:
         """Return wait, connect and ping of the request that began then, and write its CONNECT records."""
         if note.at < requested_at:
             return 0, 0, 0  # left behind by an accident: nobody's
         self.opened(note, lease, state.meta | site << 32)
         wait = note.wait - note.inside
-        replaced = note.closing if note.closing_at >= requested_at else 0
+        replaced = note.closing if note.closing_at >= max(requested_at, note.got_at) else 0
         return wait if wait >= WAIT_WORTH_NS else 0, note.connect + replaced, note.ping
 
     def opened(self, note: Spent, lease: int, meta: int) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from poolctl.capture.connections import WAIT_WORTH_NS
 from poolctl.capture.recorder import SAMPLED
 from poolctl.capture.scope import current as current_scope
-from poolctl.capture.state import ConnectionState, Lease, PoolState
+from poolctl.capture.state import Lease, PoolState
 from poolctl.capture.tasks import current_task, running, running_loop
 from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
@@ -110,7 +110,7 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
             wait = dial = ping = flags = 0
             if spent and (note := spent.pop(id(record), None)) is not None:
                 wait, dial, ping = watch.settle(note, requested_at, number, state, site)
-            connection = connections.get(id(fairy.dbapi_connection)) or _UNKNOWN
+            connection = connections.get(id(fairy.dbapi_connection)) or watch.found(record, state)
             lease.connection = connection.number
             if not connection.used:
                 connection.used = True
@@ -181,7 +181,9 @@ def do_get(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., 
         state.waiting -= 1
         if took >= WAIT_WORTH_NS or spent:
             try:
-                watch.spend(id(record), started_at).wait = took if took >= WAIT_WORTH_NS else 0
+                note = watch.spend(id(record), started_at)
+                note.wait = took if took >= WAIT_WORTH_NS else 0
+                note.got_at = started_at + took
             except Exception:
                 failed()
         return record
@@ -325,8 +327,3 @@ def _refuse(watch: Watch, state: PoolState, number: int, site: int, requested_at
         Kind.REFUSED, now, number, flags, state.number, site,
         wait, dial, ping, why, max(0, state.waiting), max(0, state.checked_out),
     )  # fmt: skip
-
-
-_UNKNOWN = ConnectionState(0, PoolState(0, None), 0, 0)
-"""A connection that was opened before capture began."""
-_UNKNOWN.used = True

@@ -88,7 +88,7 @@ def begin(number: int, pool: PoolState, site: int, record: int, at: int) -> Leas
 class Spent:
     """Where the time of a request went, before it is known whose request it is. Nanoseconds."""
 
-    __slots__ = ("at", "closing", "closing_at", "connect", "inside", "opened", "ping", "wait")
+    __slots__ = ("at", "closing", "closing_at", "connect", "got_at", "inside", "opened", "ping", "wait")
 
     def __init__(self, at: int) -> None:
         self.at = at
@@ -100,6 +100,8 @@ class Spent:
         self.closing = 0
         """Closing the one that was replaced, if that began (`closing_at`) within the request."""
         self.closing_at = 0
+        self.got_at = 0
+        """When `_do_get` was done: before that, others may have closed the connection."""
         self.inside = 0
         """The part of `connect` that lies inside `_do_get`."""
         self.ping = 0

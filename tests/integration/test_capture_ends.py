@@ -415,7 +415,9 @@ def test_async_a_task_cancelled_while_it_waits(tmp_path, async_url):
 
 @pytest.mark.parametrize("busy", [True, False], ids=["in a statement", "outside of one"])
 def test_async_a_task_cancelled_while_it_holds(tmp_path, async_url, busy):
-    slow = sa.text("with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000000) select max(i) from n")
+    slow = sa.text(
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000000) select max(i) from n"
+    )
 
     async def hold(engine, begun):
         async with engine.connect() as connection:
@@ -518,7 +520,8 @@ def test_async_tasks_that_wait_for_each_other_never_hold_more_than_there_is(tmp_
         run(main())
     assert captured.ends() == ["returned"] * 20
     changes = sorted(
-        [(event.at, 1) for event in captured.of(Kind.CHECKOUT)] + [(event.at, -1) for event in captured.of(Kind.CHECKIN)]
+        [(event.at, 1) for event in captured.of(Kind.CHECKOUT)]
+        + [(event.at, -1) for event in captured.of(Kind.CHECKIN)]
     )
     held = peak = 0
     for _, change in changes:

@@ -118,4 +118,3 @@ def capture(directory: Path, **options):
         captured.finish()
     assert captured.names["capture"][0]["errors"] == 0
     assert captured.names["capture"][0]["dropped"] == 0
-
