@@ -1,4 +1,4 @@
-"""An M/M/5 queue made of a pool: Poisson arrivals, exponential holds of 10 ms, no SQL. Utilisation is rate × 10 ms ÷ 5."""
+"""An M/M/5 queue made of a pool: Poisson arrivals, exponential holds of 10 ms, no SQL; utilisation = rate × 10 ms ÷ 5."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from poolctl.load import Scenario, exponential, poisson, think, transaction
 
 
 @transaction(hold=exponential("10ms"))
-def hold_only(connection: Connection, hold: float) -> None:  # noqa: ARG001 - to hold it is all that is wanted
+def hold_only(connection: Connection, hold: float) -> None:
     """Hold a connection and do nothing with it."""
     think(hold)
 
