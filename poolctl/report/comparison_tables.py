@@ -22,7 +22,7 @@ COLUMNS = (
 )
 TERMS = (
     "interval: two one-sided limits of the change; detectable: the smallest change that such runs show four times in "
-    "five; advisory rows decide nothing"
+    "five; what is in brackets decides nothing"
 )
 
 
@@ -51,8 +51,12 @@ def interval(row: Measure) -> str:
 
 def verdict(row: Measure) -> str:
     """The verdict, the reason where there is one, and what the row may decide."""
-    said = f"advisory: {row.verdict}" if row.role is Role.ADVISORY else row.verdict.value
+    said = ADVISORY[row.verdict] if row.role is Role.ADVISORY else row.verdict.value
     return f"{said}: {row.reason}" if row.reason else said
+
+
+ADVISORY = {Outcome.PASS: "(not worse)", Outcome.FAIL: "(worse)", Outcome.INCONCLUSIVE: "(unclear)"}
+"""In brackets what decides nothing."""
 
 
 def heading(against: Against) -> str:
