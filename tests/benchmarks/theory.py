@@ -32,7 +32,8 @@ def main() -> None:
                 queue = measure(rate, seconds, seed, Path(directory))
             off = queue.errors()
             print(
-                f"{queue.utilisation:11.3f}  {seed:4}  {queue.requests:8}  {queue.mean * 1e3:5.2f}  {queue.p95 * 1e3:6.2f}"
+                f"{queue.utilisation:11.3f}  {seed:4}  {queue.requests:8}"
+                f"  {queue.mean * 1e3:5.2f}  {queue.p95 * 1e3:6.2f}"
                 f"   {off['replay mean']:+12.1%}  {off['replay p95']:+5.1%}   {off['theory mean']:+14.1%}"
                 f"  {off['theory p95']:+5.1%}",
                 flush=True,

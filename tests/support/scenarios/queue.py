@@ -1,4 +1,4 @@
-"""An M/M/5 queue made of a pool: Poisson arrivals, exponential holds of 10 ms, no SQL; utilisation = rate × 10 ms ÷ 5."""
+"""An M/M/5 queue made of a pool: Poisson arrivals, exponential holds of 10 ms, no SQL; utilisation is rate × 2 ms."""
 
 from __future__ import annotations
 
