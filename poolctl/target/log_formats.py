@@ -147,7 +147,7 @@ class Layout:
         self.json_time = len(texts) < len(sample) / 2
         self.clock.learn(said.outside for said in texts)
         self.several_times = any(len(all_times(said.outside)) > 1 for said in sample)
-        plain = [(said, without_times(said.outside)) for said in sample]
+        plain = [(said, self._cut(said.outside)[1]) for said in sample]
         keyed = sum(bool(_PID.search(text)) for _, text in plain)
         self.pid_keyed = keyed > len(plain) / 2
         self._learn_numbers(plain)
@@ -156,6 +156,13 @@ class Layout:
         for said in sample:
             if said.fields is not None and log_fields.field(said.fields, "process") is not None:
                 self.process_named = True
+
+    def _cut(self, outside: str) -> tuple[int | None, str]:
+        """Return a line's time, and what stands around its message without it and any other."""
+        read = self.clock.read(outside)
+        if read is not None:
+            outside = f"{outside[: read[1]]} {outside[read[2] :]}"
+        return (None if read is None else read[0]), without_times(outside) if self.several_times else outside
 
     def _learn_numbers(self, plain: Sequence[tuple[Said, str]]) -> None:
         """Find the columns of bare numbers that are a process's or a thread's.
@@ -184,10 +191,7 @@ class Layout:
         outside, fields = said.outside, said.fields
         at = None if fields is None else self.clock.value(log_fields.field(fields, "time"))
         if at is None:
-            read = self.clock.read(outside)
-            if read is not None:
-                at, start, end = read
-                outside = without_times(outside) if self.several_times else f"{outside[:start]} {outside[end:]}"
+            at, outside = self._cut(outside)
         task = ""
         if "Task-" in outside and (numbered := _TASK_NUMBER.search(outside)):
             task = numbered[0]

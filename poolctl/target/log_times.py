@@ -32,6 +32,9 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
 }
 """What people write, the more telling first: each gives a whole second, its fraction, its zone."""
 
+_DOUBTFUL = {"epoch": 1, "epoch_ms": 1, "syslog": 2, "clock": 3}
+"""Of two times that are equally fine the one with a date is meant: a thread's number may look like an epoch."""
+
 
 def _iso(text: str) -> int:
     digits = re.sub(r"\D", "", text)
@@ -98,12 +101,11 @@ class Clock:
         often = {place: seen for place, seen in found.items() if len(seen) >= total * 0.5}
         if not often:
             return
-        kinds = list(_PATTERNS)
 
         def telling(place: tuple[str, int]) -> tuple[bool, int, float]:
             seen = often[place]
             fine = max(digits for digits, _, _ in seen) >= 3
-            dated = -(kinds.index(place[0]) if place[0] in ("syslog", "clock") else 0)
+            dated = -_DOUBTFUL.get(place[0], 0)
             return fine, dated, sum(start for _, start, _ in seen) / len(seen)
 
         self.kind, self.nth = max(often, key=telling)
@@ -214,7 +216,8 @@ def all_times(text: str) -> list[tuple[str, int, re.Match[str]]]:
 
 
 def without_times(text: str) -> str:
-    """Return the text with a blank for every time in it, so that their numbers are not taken for others."""
-    for _, _, match in sorted(all_times(text), key=lambda item: -item[2].start()):
-        text = text[: match.start()] + " " + text[match.end() :]
+    """Return the text with a blank for every time with a clock in it: their numbers are no others'."""
+    for kind, _, match in sorted(all_times(text), key=lambda item: -item[2].start()):
+        if not kind.startswith("epoch"):  # may as well be a thread's number
+            text = text[: match.start()] + " " + text[match.end() :]
     return text

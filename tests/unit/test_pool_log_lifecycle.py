@@ -124,6 +124,17 @@ def test_an_abandoned_async_lease_logs_a_return_and_is_abandoned_all_the_same(tm
     assert found.holds_ms == [3000]
 
 
+def test_the_collectors_warning_says_nothing_that_its_line_did_not(tmp_path, async_log):
+    def nameless(line):
+        return f"{line.date:%Y-%m-%d %H:%M:%S},000 {line.text}"
+
+    async_log.checked_out(1, A)
+    async_log.returning(4, A)
+    async_log.say(4, COLLECTED.format(async_connection(A), "dropped"))
+    async_log.say(5, f"…/base.py:1100: SAWarning: {COLLECTED.format(async_connection(A), 'dropped')}")
+    assert async_log.read(tmp_path, nameless).ends == ["abandoned"]
+
+
 def test_an_abandoned_lease_takes_nobody_along_who_had_its_address_before(tmp_path, async_log):
     async_log.created(0, A)
     async_log.used(1, 1, A)
@@ -238,6 +249,15 @@ def test_a_recycled_connection_is_opened_anew_and_its_connect_is_measured(tmp_pa
     assert second["connect_time_s"] == pytest.approx(0.25)
     assert second["fresh"]
     assert second["requested_at_s"] == pytest.approx(10.0)
+
+
+def test_a_connection_that_is_too_old_at_once_is_opened_twice_for_one_request(tmp_path, log):
+    log.created(1, A)
+    log.say(1, f"Connection {log.show(A)} exceeded timeout; recycling", level="INFO")
+    log.closing(1, A, hard=True)
+    log.created(2, A)
+    log.used(2, 1, A)
+    assert log.read(tmp_path).ends == ["returned"]
 
 
 def test_a_reset_that_fails_invalidates_the_lease(tmp_path, log):
