@@ -210,7 +210,7 @@ class _Appender:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pending = bytearray()
+        self._pending = b""
 
     def add(self, data: bytes) -> None:
         self._pending += data
@@ -227,7 +227,7 @@ class _Appender:
         try:
             before = os.fstat(fd).st_size
             while written < len(self._pending):
-                written += os.write(fd, memoryview(self._pending)[written:])
+                written += os.write(fd, self._pending[written:] if written else self._pending)
         except OSError as error:
             written -= (before + written) % whole
             with contextlib.suppress(OSError):
@@ -235,7 +235,7 @@ class _Appender:
             raise output_error(self._path, error) from None
         finally:
             os.close(fd)
-            del self._pending[:written]
+            self._pending = self._pending[written:]
 
 
 def _announced(names: Path) -> dict[str, Any] | None:
