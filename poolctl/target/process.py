@@ -117,9 +117,7 @@ def not_permitted(pid: int, uid: int) -> TargetError:
         )
     tracer = _status(pid).get("TracerPid", "0")
     if tracer != "0":
-        return TargetError(
-            f"process {pid} is being traced by process {tracer}", "end that debugger, strace or profiler first"
-        )
+        return traced(pid, tracer)
     with contextlib.suppress(OSError):
         if Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip() != "0":
             return TargetError(
@@ -129,6 +127,13 @@ def not_permitted(pid: int, uid: int) -> TargetError:
     return TargetError(
         f"not permitted to attach to process {pid}",
         "run poolctl as root; in a container it needs --cap-add=SYS_PTRACE",
+    )
+
+
+def traced(pid: int, tracer: str) -> TargetError:
+    """Return the error for a process that somebody else holds: there can be one only."""
+    return TargetError(
+        f"process {pid} is being traced by process {tracer}", "end that debugger, strace or profiler first"
     )
 
 
@@ -143,6 +148,10 @@ def _status(pid: int) -> dict[str, str]:
 def _refuse_kernel(status: dict[str, str], pid: int) -> None:
     if status["State"].startswith(("Z", "X")):
         raise TargetError(f"process {pid} has ended already (a zombie)", "give a process that runs")
+    if status["State"].startswith("T"):
+        raise TargetError(f"process {pid} is stopped", f"let it go on first: kill -CONT {pid}")
+    if status.get("TracerPid", "0") != "0":
+        raise traced(pid, status["TracerPid"])
     if status["Tgid"] != str(pid):
         raise TargetError(f"{pid} is a thread of process {status['Tgid']}", f"give --pid {status['Tgid']}")
 

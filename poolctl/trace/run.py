@@ -6,6 +6,7 @@ In: a root (`.poolctl/runs`) and the facts of `run.json`. Out: paths and facts. 
 <root>/<id>/run.json              what ran, on what, when (no secrets)
             events-<pid>.bin      raw records (`trace.events`), append-only, one file a process
             names-<pid>.jsonl     sites, pools, contexts, errors, statements, once each
+            guests.txt            how far capture came in each process (diagnose): `<pid> <python> <event> <detail>`
             server.jsonl          samples of the server, one a line
             leases.parquet        one row a lease       (made when the run is done, or on the first report)
             operations.parquet    one row a work item   (load tests)
@@ -25,6 +26,8 @@ target                TargetInfo as plain data: dialect, driver, pool_class, set
 load                  {model: "open" | "closed", offered_per_s, arrivals, duration_s, cycle_s}: the tape, all processes
 objectives            [text, …]
 untold                ["timeouts", "waiting", …]: what the source (a log) cannot tell; none seen means nothing
+way, title, pids      diagnose: launch | attach | announced, what was watched in words, all processes met
+notes                 what a user should know besides, one line each
 think_in_hold         true when the scenario itself thinks while it holds (so idle-in-hold was asked for)
 ```
 """

@@ -379,6 +379,22 @@ def test_a_traced_process_names_its_tracer(sleeper: subprocess.Popen[bytes]) -> 
     assert sleeper.poll() is None
 
 
+def test_a_stopped_process_says_how_to_let_it_go_on(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    sleeper.send_signal(signal.SIGSTOP)
+    os.waitpid(sleeper.pid, os.WUNTRACED)
+    with pytest.raises(TargetError, match=f"process {sleeper.pid} is stopped") as raised:
+        attach(tmp_path, sleeper.pid)
+    assert raised.value.hint == f"let it go on first: kill -CONT {sleeper.pid}"
+    sleeper.send_signal(signal.SIGCONT)
+
+
+def test_a_thread_s_number_names_its_process(tmp_path: Path) -> None:
+    with application(tmp_path / "app", WAITING) as pid:
+        thread = next(int(path.name) for path in Path(f"/proc/{pid}/task").iterdir() if path.name != str(pid))
+        with pytest.raises(TargetError, match=f"{thread} is a thread of process {pid}"):
+            attach(tmp_path / "runs", thread)
+
+
 TRACER = """
 import sys, time
 from poolctl.target.ptrace import SEIZE, _ptrace
@@ -417,4 +433,4 @@ def test_planted_defects_are_seen_in_a_server_that_was_running(tmp_path: Path, a
     assert_defects_are_seen(found, app)
     before = found.leases[found.leases["function"] == "held since before capture began"]
     assert list(before["end"]) == ["open"]
-    assert (before["backend_pid"] > 0).all()
+    assert (found.leases["backend_pid"] > 0).all()

@@ -16,6 +16,7 @@ from sick_apps import APPS, Patient, assert_defects_are_seen, interpreters, lean
 
 from poolctl.analysis.leases import Tables, tables
 from poolctl.errors import PoolctlError, TargetError, UsageError
+from poolctl.target.spec import TargetSpec
 from poolctl.trace.names import read_names
 from poolctl.trace.run import Run
 from poolctl.watch.plan import WatchPlan
@@ -285,6 +286,30 @@ def test_a_removed_run_directory_ends_the_window_and_the_application_goes_on(tmp
     with pytest.raises(PoolctlError, match="cannot write"):
         python(tmp_path / "runs", code, seconds=20)
     assert told.read_text() == "fine"
+
+
+@pytest.mark.server
+def test_the_server_is_looked_at_meanwhile_where_its_url_is_known(tmp_path: Path, postgres_url: str) -> None:
+    code = work(tmp_path) + "import time\nfor _ in range(50):\n    work(); time.sleep(0.05)"
+    plan = WatchPlan(
+        command=(sys.executable, "-c", code),
+        seconds=30,
+        runs_dir=tmp_path / "runs",
+        server=TargetSpec(url=postgres_url),
+    )
+    run = observe(plan)
+    assert run.read_meta()["target"]["server"]["max_connections"] > 0
+    assert len((run.path / "server.jsonl").read_text().splitlines()) >= 2
+
+
+def test_a_server_that_cannot_be_reached_is_said_before_the_command_runs(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    nowhere = TargetSpec(url=f"postgresql+asyncpg:///postgres?host={tmp_path}")
+    code = f"open({str(told)!r}, 'w').close()"
+    plan = WatchPlan(command=(sys.executable, "-c", code), runs_dir=tmp_path / "runs", server=nowhere)
+    with pytest.raises(TargetError):
+        observe(plan)
+    assert not told.exists()
 
 
 def is_running(pid: int) -> bool:
