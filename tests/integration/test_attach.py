@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -23,6 +24,10 @@ from poolctl.target.process import look_at
 from poolctl.trace.run import Run
 from poolctl.watch.plan import WatchPlan
 from poolctl.watch.session import observe
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="attaching is for x86-64 Linux"
+)
 
 INTERPRETERS = interpreters()
 
