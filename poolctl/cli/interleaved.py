@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import subprocess
@@ -121,14 +122,18 @@ def _server(contest: Contest) -> Iterator[tuple[str, ...]]:
 def _play(contest: Contest, extra: Sequence[str], settings: Settings) -> Comparison:
     looks = contest.looks()
     found: tuple[list[Evidence], list[Evidence]] = ([], [])
+    seeds = itertools.count(contest.seed)
+    spare = contest.pairs // 2
     made: Comparison | None = None
     for pair in range(1, contest.pairs + 1):
         for scenario in contest.scenarios:
-            order = (0, 1) if pair % 2 else (1, 0)  # ABBA: what drifts with time meets both alike
-            for side in order:
-                variant = contest.variants[side]
-                made_run = _one(contest, variant, scenario, [*extra, "--seed", str(contest.seed + pair - 1)])
-                found[side].append(evidence(made_run, settings.policy))
+            both = _pair(contest, pair, scenario, [*extra, "--seed", str(next(seeds))], settings)
+            while spare and (why := next((item.disturbed for item in both if item.disturbed), "")):
+                spare -= 1  # what is seen of the machine decides this, and nothing of what was measured
+                _set_aside(contest, both, scenario, why)
+                both = _pair(contest, pair, scenario, [*extra, "--seed", str(next(seeds))], settings)
+            for side, item in zip(found, both, strict=True):
+                side.append(item)
             _tell(contest, pair, scenario, found)
         if pair in looks:
             declared = dataclasses.replace(contest.declared, look=looks.index(pair) + 1)
@@ -139,6 +144,26 @@ def _play(contest: Contest, extra: Sequence[str], settings: Settings) -> Compari
                 break
     assert made is not None  # noqa: S101 - the last pair is a look
     return made
+
+
+def _pair(
+    contest: Contest, pair: int, scenario: str, more: Sequence[str], settings: Settings
+) -> tuple[Evidence, Evidence]:
+    """Run both sides on one tape: ABBA, so that what drifts with time meets both alike."""
+    runs = {}
+    for side in (0, 1) if pair % 2 else (1, 0):
+        runs[side] = evidence(_one(contest, contest.variants[side], scenario, more), settings.policy)
+    return runs[0], runs[1]
+
+
+def _set_aside(contest: Contest, both: Sequence[Evidence], scenario: str, why: str) -> None:
+    """Put a pair that the machine disturbed out of the way; another is made for it, half as many as were planned."""
+    aside = contest.root / "disturbed"
+    aside.mkdir(parents=True, exist_ok=True)
+    for variant, item in zip(contest.variants, both, strict=True):
+        (contest.root / variant.name / item.run).rename(aside / item.run)
+    if not contest.quiet:
+        streams.say(f"{scenario}: made again, this pair does not count: {why}")
 
 
 def _one(contest: Contest, variant: Variant, scenario: str, more: Sequence[str]) -> Run:
