@@ -78,6 +78,8 @@ class Connections:
         if len(self.spent) >= _STASHED:
             self.spent.clear()
         note.opened.append((now, took, number | pid << 32, why | max(0, state.open) << 32))
+        if inside:
+            note.inside += monotonic_ns() - now  # what this took is no wait either
 
     def found(self, record: Any, state: PoolState) -> ConnectionState:
         """Make a connection known that was opened before capture began, and return what is known of it."""
@@ -110,7 +112,7 @@ class Connections:
         connection = self.connections.get(id(dbapi_connection))
         if connection is not None:
             note = self.spent.get(connection.record)
-            if note is None or connection.used:  # in use before, so nothing noted yet is of this request
+            if note is None:
                 note = self.spent[connection.record] = Spent(started_at)
             note.ping += now - started_at
             if error is not None:

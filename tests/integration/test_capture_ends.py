@@ -31,10 +31,9 @@ def async_url(tmp_path):
 
 def test_a_returned_connection_tells_its_times_and_what_was_done_with_it(tmp_path, url):
     engine = sa.create_engine(url)
-    with capture(tmp_path) as captured:
-        with engine.begin() as connection:
-            connection.execute(SELECT)
-            connection.execute(SELECT)
+    with capture(tmp_path) as captured, engine.begin() as connection:
+        connection.execute(SELECT)
+        connection.execute(SELECT)
     engine.dispose()
     assert captured.ends() == ["returned"]
     (checkin,) = captured.of(Kind.CHECKIN)
@@ -209,7 +208,7 @@ def test_a_detached_connection_ends_its_lease_and_is_closed_later(tmp_path, url)
     with capture(tmp_path) as captured:
         connection = engine.connect()
         connection.detach()
-        assert not captured.poll()[-1].kind is Kind.CLOSE
+        assert captured.poll()[-1].kind is not Kind.CLOSE
         connection.execute(SELECT)
         connection.close()
     assert captured.ends() == ["detached"]
@@ -348,9 +347,8 @@ def test_an_orm_session_is_seen_with_its_commits(tmp_path, url):
 
 def test_a_statement_that_fails_is_a_statement_with_its_error(tmp_path, url):
     engine = sa.create_engine(url)
-    with capture(tmp_path) as captured, engine.connect() as connection:
-        with pytest.raises(sa.exc.OperationalError):
-            connection.execute(sa.text("select * from nowhere"))
+    with capture(tmp_path) as captured, engine.connect() as connection, pytest.raises(sa.exc.OperationalError):
+        connection.execute(sa.text("select * from nowhere"))
     statement = captured.of(Kind.STATEMENT)[0]
     assert Flag.ERROR in statement.flags
     assert captured.name("error", statement.error) == "sqlite3.OperationalError"
