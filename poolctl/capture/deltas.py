@@ -1,4 +1,4 @@
-"""Deltas: at DEBUG, each change of a pool is one record of the logger `poolctl.pool`. Runs in poolctl, not in the guest.
+"""Deltas: at DEBUG, each change of a pool is one record of the logger `poolctl.pool`. In poolctl, not in the guest.
 
 In: raw records as a drain returns them, and the names file they refer to. Out: log records, dated when it happened. A
 log line in the application would cost ten times what capture does; so the lines are made where the records are read,

@@ -16,14 +16,14 @@ import sqlalchemy.pool.base
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.pool import Pool
 
-from poolctl.capture import connection_hooks, hooks, sql_hooks
+from poolctl.capture import connection_hooks, hooks, return_hooks, sql_hooks
 from poolctl.capture.recorder import Recorder
 from poolctl.capture.watch import Watch
 
 _POOL: dict[str, tuple[hooks.Wrap, str]] = {
     "connect": (hooks.connect, "requests"),
     "_do_get": (hooks.do_get, "the wait for a slot (it counts as part of the acquire time only)"),
-    "_return_conn": (hooks.return_record, "returns"),
+    "_return_conn": (return_hooks.return_record, "returns"),
     "_close_connection": (connection_hooks.close_connection, "the closing of connections"),
 }
 _RECORD: dict[str, tuple[hooks.Wrap, str]] = {
@@ -32,7 +32,7 @@ _RECORD: dict[str, tuple[hooks.Wrap, str]] = {
 }
 _FAIRY: dict[str, tuple[hooks.Wrap, str]] = {"detach": (connection_hooks.detach, "detached connections")}
 _MODULE: dict[str, tuple[hooks.Wrap, str]] = {
-    "_finalize_fairy": (hooks.finalize, "abandoned connections and the length of resets")
+    "_finalize_fairy": (return_hooks.finalize, "abandoned connections and the length of resets")
 }
 _DIALECT: dict[str, tuple[hooks.Wrap, str]] = {
     "do_execute": (sql_hooks.execute, "statements"),

@@ -17,7 +17,8 @@ from poolctl.clock import NS, monotonic_ns
 from poolctl.errors import InputError
 from poolctl.trace import eventfile
 from poolctl.trace.events import RECORD_BYTES
-from poolctl.trace.ring import SAMPLE_EVERY, SHARED_MEMORY, RingReader
+from poolctl.trace.ring import SAMPLE_EVERY, SHARED_MEMORY
+from poolctl.trace.ring_reader import RingReader
 from poolctl.trace.run import output_error
 
 PROMISE_NS = 30 * NS

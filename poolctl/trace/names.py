@@ -8,7 +8,9 @@ One JSON object a line, each written once, at first sight, before the first reco
 - `{"kind": "context", "n", "name"}`, `{"kind": "error", "n", "name"}` (exception class only),
   `{"kind": "statement", "n", "text"}`
 - `{"kind": "task", "task", "name"}`
-- `{"kind": "capture", "dropped", "errors", "overhead_ns", "blind": […]}`: counters, the last line wins
+- `{"kind": "inherited", "connection", "backend_pid"}`: a connection that a forked child used, its parent's too
+- `{"kind": "capture", "dropped", "errors", "names_dropped", "sampled", "overhead_ns", "blind": […]}`: counters, the
+  last line wins; `overhead_ns` is capture's own time in the whole run, from `sampled` leases
 """
 
 from __future__ import annotations

@@ -446,7 +446,7 @@ def test_async_a_dropped_connection_is_abandoned(tmp_path, async_url):
         engine = create_async_engine(async_url)
         connection = await engine.connect()
         await connection.execute(SELECT)
-        with pytest.warns(sa.exc.SAWarning, match="garbage collector"):
+        with pytest.warns(sa.exc.SAWarning, match="garbage collector"):  # noqa: PT031 - two steps
             del connection
             gc.collect()
         async with engine.connect():

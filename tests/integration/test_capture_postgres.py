@@ -162,7 +162,8 @@ def test_sync_threads_never_hold_more_than_there_is(tmp_path, postgres_url):
         engine.dispose()
     assert captured.ends() == ["returned"] * 240
     changes = sorted(
-        [(event.at, 1) for event in captured.of(Kind.CHECKOUT)] + [(event.at, -1) for event in captured.of(Kind.CHECKIN)]
+        [(event.at, 1) for event in captured.of(Kind.CHECKOUT)]
+        + [(event.at, -1) for event in captured.of(Kind.CHECKIN)]
     )
     held = 0
     for _, change in changes:

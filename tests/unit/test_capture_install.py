@@ -128,7 +128,7 @@ def test_only_the_pools_that_were_asked_for_are_watched(tmp_path, engine):
     other.dispose()
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     pass
 
 
@@ -137,7 +137,7 @@ def test_a_recorder_that_fails_never_hurts_the_application_and_is_counted(tmp_pa
     recorder = Recorder(tmp_path)
 
     def fail(*_args, **_more):
-        raise Broken
+        raise BrokenError
 
     monkeypatch.setattr(type(recorder.ring), broken, fail)
     installed = _install(recorder)
@@ -176,7 +176,7 @@ def test_every_part_of_the_watch_may_fail(tmp_path, engine, monkeypatch):
     watch = installed.watch
 
     def fail(*_args, **_more):
-        raise Broken
+        raise BrokenError
 
     try:
         for name in ("worked", "end", "orphan", "detach", "connected", "closed", "invalidated", "settle", "pool"):
@@ -214,7 +214,8 @@ def test_nothing_of_the_applications_is_kept_alive(tmp_path):
         assert dead() is None
         assert pool() is None
         watch = captured.installed.watch
-        assert not (watch.pools or watch.connections or watch.leases or watch.spent or watch.returning)
+        tables = (watch.pools, watch.connections, watch.leases, watch.spent, watch.returning)
+        assert not any(tables)
 
 
 def test_an_engine_per_request_does_not_grow_the_tables(tmp_path):

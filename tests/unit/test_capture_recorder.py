@@ -20,6 +20,7 @@ from poolctl.errors import OutputError
 from poolctl.trace.drain import Drains
 from poolctl.trace.events import Flag, Kind
 from poolctl.trace.names import read_names
+from poolctl.trace.ring import SHARED_MEMORY
 
 SELECT = sa.text("select 1")
 
@@ -66,10 +67,10 @@ def test_a_full_arena_for_names_leaves_the_records(tmp_path, engine):
 
 
 def test_a_directory_that_cannot_be_written_is_one_clear_line_and_leaves_no_ring(tmp_path):
-    before = set(os.listdir("/dev/shm"))
+    before = set(SHARED_MEMORY.iterdir())
     with pytest.raises(OutputError, match="cannot write"):
         Recorder(tmp_path / "no" / "such")
-    assert set(os.listdir("/dev/shm")) <= before
+    assert {path for path in SHARED_MEMORY.iterdir() if f"-{os.getpid()}-" in path.name} <= before
 
 
 def test_an_operation_and_a_sample_are_recorded_as_they_were_said(tmp_path):

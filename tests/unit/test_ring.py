@@ -12,7 +12,8 @@ import pytest
 from poolctl.errors import InputError, OutputError
 from poolctl.trace import eventfile, ring
 from poolctl.trace.events import LAYOUTS, RECORD_BYTES, Kind
-from poolctl.trace.ring import FIELDS, RingReader, RingWriter
+from poolctl.trace.ring import FIELDS, RingWriter
+from poolctl.trace.ring_reader import _PATIENCE, RingReader
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_a_record_that_is_never_finished_is_given_up_after_a_while_and_counted(p
         sample(writer, value)
     writer._sequences[2 << 3] = 0
     found = []
-    for _ in range(ring._PATIENCE + 1):
+    for _ in range(_PATIENCE + 1):
         found += values(reader.read())
     assert found == [1, 3]
     assert reader.dropped == 1

@@ -1,0 +1,138 @@
+"""Return hooks: the wrappers on the way back to the pool, the holder's own and the collector's.
+
+In: a `Watch`. Out: wrappers, as in `hooks`, and as flat. Here most leases end: when their proxy goes back, unless the
+connection left the pool with it (`connection_hooks.detach`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from poolctl.capture.state import Lease
+from poolctl.capture.watch import Watch
+from poolctl.clock import monotonic_ns
+from poolctl.trace.events import Flag
+
+CANCELLED = int(Flag.CANCELLED) << 8
+
+
+def finalize(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
+    """`_finalize_fairy`: every way back to the pool goes through it, the collector's too."""
+    leases, returning, end = watch.leases, watch.returning, _give_back(watch)
+
+    # `original(*args, **more)` costs as much as all the rest: the two signatures there are, spelled out.
+
+    def finalize_20(  # SQLAlchemy 2.0
+        conn: Any, record: Any, pool: Any, ref: Any, echo: Any, transaction_was_reset: Any = False, fairy: Any = None
+    ) -> Any:
+        lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
+        if lease is None:
+            return original(conn, record, pool, ref, echo, transaction_was_reset, fairy)
+        lease.closing_at = monotonic_ns()
+        if not lease.pool.is_async:
+            returning[lease.record] = lease
+        try:
+            return original(conn, record, pool, ref, echo, transaction_was_reset, fairy)
+        finally:
+            end(lease, fairy)
+
+    def finalize_21(  # SQLAlchemy 2.1
+        conn: Any,
+        record: Any,
+        pool: Any,
+        echo: Any,
+        transaction_was_reset: Any = False,
+        fairy: Any = None,
+        is_gc_cleanup: Any = False,
+    ) -> Any:
+        lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
+        if lease is None:
+            return original(conn, record, pool, echo, transaction_was_reset, fairy, is_gc_cleanup)
+        lease.closing_at = monotonic_ns()
+        if not lease.pool.is_async:
+            returning[lease.record] = lease
+        try:
+            return original(conn, record, pool, echo, transaction_was_reset, fairy, is_gc_cleanup)
+        finally:
+            end(lease, fairy)
+
+    def finalize_other(conn: Any, record: Any, *args: Any, **more: Any) -> Any:
+        fairy = more.get("fairy")
+        lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
+        if lease is None:
+            return original(conn, record, *args, **more)
+        lease.closing_at = monotonic_ns()
+        if not lease.pool.is_async:
+            returning[lease.record] = lease
+        try:
+            return original(conn, record, *args, **more)
+        finally:
+            end(lease, fairy)
+
+    names = list(inspect.signature(original).parameters)[2:]
+    for ours in (finalize_20, finalize_21):
+        if names == list(inspect.signature(ours).parameters)[2:]:
+            return ours
+    return finalize_other
+
+
+def _collected(watch: Watch, record: Any) -> Lease | None:
+    """The collector brings a record back; return the lease whose proxy died, if it is this one."""
+    try:
+        lease = watch.orphan(record) if record is not None else None
+        if lease is not None:
+            watch.returning[lease.record] = lease
+        return lease
+    except Exception:
+        watch.recorder.count_error()
+        return None
+
+
+def _give_back(watch: Watch) -> Callable[[Lease, Any], None]:
+    """Return what comes after a return: unless the connection was detached on the way, the slot is free."""
+    leases, returning, recorder = watch.leases, watch.returning, watch.recorder
+
+    def give_back(lease: Lease, fairy: Any) -> None:
+        try:
+            now = monotonic_ns()
+            if fairy is None:
+                returning.pop(lease.record, None)
+                if lease.detached:
+                    return
+            elif leases.pop(id(fairy), None) is None:
+                return
+            elif returning:
+                returning.pop(lease.record, None)
+            if lease.task is not None and (task := lease.task()) is not None and task.cancelling():
+                lease.flags |= CANCELLED
+            watch.end(lease, lease.returned_at or now)
+            if lease.sampled:
+                watch.overhead(now)
+        except Exception:
+            recorder.count_error()
+
+    return give_back
+
+
+def return_record(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
+    """`Pool._return_conn`: the instant from which another thread may have the slot.
+
+    An async pool's tasks cannot come in between, there the end of `finalize` is as good.
+    """
+    returning = watch.returning
+
+    def _return_conn(self: Any, record: Any) -> Any:
+        lease = returning.pop(id(record), None) if returning else None
+        if lease is None:
+            return original(self, record)
+        lease.returned_at = monotonic_ns()
+        was_open = record.dbapi_connection is not None
+        try:
+            return original(self, record)
+        finally:
+            if was_open and record.dbapi_connection is None:  # one too many: closed first, and free after that
+                lease.returned_at = monotonic_ns()
+
+    return _return_conn
