@@ -97,8 +97,12 @@ def run(contest: Contest, settings: Settings, output: Output) -> int:
     if not contest.calibrate:
         for scenario in contest.scenarios:
             noise.refuse_blind(settings, Path(scenario.partition(":")[0]).stem, contest.pairs, contest.declared)
-    with _server(contest) as extra:
-        made = _play(contest, extra, settings)
+    try:
+        with _server(contest) as extra:
+            made = _play(contest, extra, settings)
+    except KeyboardInterrupt:
+        streams.say(f"interrupted; the runs made until then are kept under {contest.root}")
+        raise
     write_text(contest.root / "comparison.json", render_comparison(made, "json"))
     if contest.calibrate:
         learn(contest, settings)
