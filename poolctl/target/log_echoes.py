@@ -49,10 +49,6 @@ class Echoes:
         if len(self._closed) > MOST_CLOSED:
             self._closed.popitem(last=False)
 
-    def open(self, place: Place) -> None:
-        """The address belongs to a new connection."""
-        self._closed.pop(place, None)
-
     def plain_again(self, said: str, at: int) -> bool:
         """Whether a message that names no connection is said once more, in a log where others are, too."""
         found = self.count > 0 and said == self._plain[0] and abs(at - self._plain[1]) <= TWICE_NS

@@ -42,6 +42,16 @@ _SAME_LINE = {What.HARD_CLOSING: What.CLOSING}
 """Kinds of message that one line of SQLAlchemy's source logs."""
 APPLICATIONS = (What.LIMIT, What.TIMEOUT)
 """What an application says, or its traceback, by whatever logger."""
+COMMON = (
+    What.CREATED,
+    What.CLOSING,
+    What.HARD_CLOSING,
+    What.INVALIDATE,
+    What.CONNECT_FAILED,
+    What.OTHER,
+    What.NAMELESS,
+)
+"""What other libraries say in the same words; without a pool's logger it counts for nothing where lines name theirs."""
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -205,7 +215,7 @@ class Layout:
                     self._writers.clear()
                 known = self._writers[outside] = self._writer(said, outside)
             writer = known
-        if self.names_loggers and not writer.named and said.message.what not in APPLICATIONS:
+        if self.names_loggers and not writer.named and said.message.what in COMMON:
             return None
         return Entry(
             said.message,

@@ -9,32 +9,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from poolctl.target.log_echoes import MOST_CLOSED, SILENCE, Echoes, Place, Word
-from poolctl.target.log_formats import Entry, number_of
+from poolctl.target.log_echoes import MOST_CLOSED, Echoes, Place
+from poolctl.target.log_formats import Entry
+from poolctl.target.log_known import Connection, lease_of, pool_of, theirs
 from poolctl.target.log_leases import ABANDONED, CANCELLED, ERROR, INVALIDATED, TIMED_OUT, Lease, Ledger
-from poolctl.target.log_messages import What, driver_of
+from poolctl.target.log_messages import What
 from poolctl.target.log_records import LogPool, LogProcess
 from poolctl.target.log_reopening import Pending, Reopening
 from poolctl.trace.events import UNKNOWN, Kind
 
 CANCELLATIONS = ("CancelledError", "GreenletExit", "GeneratorExit", "KeyboardInterrupt")
-
-
-@dataclass(slots=True, eq=False)
-class _Connection:
-    number: int
-    pool: LogPool
-    leases: list[Lease]
-    """Those that hold it; several only where a pool shares its one connection."""
-    coming: Lease | None = None
-    """The request for which it was opened, until its checkout."""
-    returning: Lease | None = None
-    """Its return was logged; whether it succeeds, the next lines say."""
-    at: int = 0
-    """When its return was logged, or the reset of a connection that nobody returns."""
-    last: Word = SILENCE
 
 
 class Lifecycle:
@@ -43,7 +28,7 @@ class Lifecycle:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.echoes = Echoes()
-        self._known: dict[Place, _Connection] = {}
+        self._known: dict[Place, Connection] = {}
         self._ending: deque[tuple[Place, Lease, int]] = deque()
         """Leases that were returned and whose connection was closed at once: perhaps by the garbage collector."""
         self._reopening = Reopening()
@@ -109,9 +94,8 @@ class Lifecycle:
         before = self._known.pop(place, None)
         if before is not None:
             self._vanished(before, at)
-        self.echoes.open(place)
-        pool, who = self._pool(entry, process)
-        connection = _Connection(process.connection(), pool, [])
+        pool, who = pool_of(entry, process)
+        connection = Connection(process.connection(), pool, [])
         self._known[place] = connection
         pending = self._reopening.take(process.number, who)
         connect = UNKNOWN if pending is None else at - pending.at
@@ -122,13 +106,13 @@ class Lifecycle:
             self.ledger.acquire(lease, at)
             connection.leases.append(lease)
         else:
-            lease = self._lease(entry, process, pool, who, at if pending is None else pending.at)
+            lease = lease_of(entry, process, pool, who, at if pending is None else pending.at)
             lease.connect, lease.connection, lease.fresh = connect, connection.number, True
             connection.coming = lease
         self._connect_record(process, lease, at, connection.number, 0)
 
     def _checked_out(self, entry: Entry, process: LogProcess, at: int) -> None:
-        pool, who = self._pool(entry, process)
+        pool, who = pool_of(entry, process)
         connection = self._met(entry, process, pool)
         if connection.leases and not pool.shared:
             for held in connection.leases:
@@ -142,7 +126,7 @@ class Lifecycle:
             connection.returning = None
         lease, connection.coming = connection.coming, None
         if lease is None:
-            lease = self._lease(entry, process, pool, who, at)
+            lease = lease_of(entry, process, pool, who, at)
             lease.connection = connection.number
         else:
             lease.who = lease.who or who
@@ -151,12 +135,12 @@ class Lifecycle:
         connection.at = 0
 
     def _fresh(self, entry: Entry, process: LogProcess, _at: int) -> None:
-        pool, _ = self._pool(entry, process)
+        pool, _ = pool_of(entry, process)
         pool.pinged = True
 
     def _ping(self, entry: Entry, process: LogProcess, _at: int) -> None:
         """The end of a ping that succeeds is not logged, so no ping's length counts."""
-        pool, _ = self._pool(entry, process)
+        pool, _ = pool_of(entry, process)
         pool.pinged = True
         connection = self._known.get((process.number, entry.message.key))
         if connection is not None and connection.leases:
@@ -169,7 +153,7 @@ class Lifecycle:
 
     def _dead_somewhere(self, entry: Entry, process: LogProcess, _at: int) -> None:
         """Somebody's connection is dead: theirs that is being checked out, if a failed ping has said so already."""
-        _, who = self._pool(entry, process)
+        _, who = pool_of(entry, process)
         told = any(
             lease.reconnecting and (lease.who == who or not who)
             for (number, _), connection in self._known.items()
@@ -180,7 +164,7 @@ class Lifecycle:
             self._reopening.tell_dead(process.number, who, entry.message.what)
 
     def _recycle(self, entry: Entry, process: LogProcess, at: int) -> None:
-        pool, who = self._pool(entry, process)
+        pool, who = pool_of(entry, process)
         connection = self._met(entry, process, pool)
         self._settle_connection(connection, at)
         connection.coming = None  # too old already (pool_recycle=0): its request gets the next one
@@ -190,11 +174,11 @@ class Lifecycle:
         """The text is the driver's: it may hold host, database and user, so nothing of it is kept."""
         if self.echoes.plain_again(entry.text[entry.message.start :], at):
             return
-        pool, who = self._pool(entry, process)
+        pool, who = pool_of(entry, process)
         pending = self._reopening.take(process.number, who)
         lease = pending.lease if pending is not None else None
         if lease is None:
-            lease = self._lease(entry, process, pool, who, at if pending is None else pending.at)
+            lease = lease_of(entry, process, pool, who, at if pending is None else pending.at)
         lease.connect = UNKNOWN if pending is None else at - pending.at
         self._connect_record(process, lease, at, 0, ERROR)
         self.ledger.refuse(lease, at, ERROR)
@@ -216,12 +200,12 @@ class Lifecycle:
     # And gives it back, or not.
 
     def _returning(self, entry: Entry, process: LogProcess, at: int) -> None:
-        pool, who = self._pool(entry, process)
+        pool, who = pool_of(entry, process)
         connection = self._met(entry, process, pool)
         if connection.returning is not None and pool.shared:
             self._settle_connection(connection, at)
         if connection.leases:
-            connection.returning = _theirs(connection.leases, who)
+            connection.returning = theirs(connection.leases, who)
             connection.at = at
             self.ledger.release(connection.returning)
         elif connection.returning is None:
@@ -251,7 +235,7 @@ class Lifecycle:
         self.ledger.records.write(process, Kind.CLOSE, at, 0, 0, connection.pool, UNKNOWN, 0, connection.number, 0, 0)
 
     def _invalidate(self, entry: Entry, process: LogProcess, at: int) -> None:
-        pool, who = self._pool(entry, process)
+        pool, who = pool_of(entry, process)
         connection = self._known.get((process.number, entry.message.key))
         if connection is None:
             return
@@ -279,7 +263,7 @@ class Lifecycle:
             return
         place = (process.number, entry.message.key)
         self.echoes.close(place, entry.message.what, at)
-        pool, _ = self._pool(entry, process)
+        pool, _ = pool_of(entry, process)
         connection = self._known.get(place)
         if connection is not None:
             leases = [connection.returning] if connection.returning is not None else connection.leases
@@ -297,30 +281,17 @@ class Lifecycle:
             self.ledger.orphan(process, pool, connection.number if connection else 0, at, ABANDONED)
 
     def _disposed(self, entry: Entry, process: LogProcess, _at: int) -> None:
-        pool, _ = self._pool(entry, process)
+        pool, _ = pool_of(entry, process)
         if entry.message.detail:
             pool.settings["pool_size"] = int(entry.message.detail[0])
 
     # Who is who.
 
-    def _pool(self, entry: Entry, process: LogProcess) -> tuple[LogPool, int]:
-        pool = process.pool(entry.pool_class, entry.pool_name)
-        if pool.driver == "?":
-            pool.dialect, pool.driver = driver_of(entry.text)
-            pool.is_async = pool.is_async or "<AdaptedConnection" in entry.text
-        name = entry.task or (0 if pool.is_async else entry.thread)  # all tasks of a loop share its thread
-        return pool, number_of(name) if name else 0
-
-    def _lease(self, entry: Entry, process: LogProcess, pool: LogPool, who: int, at: int) -> Lease:
-        return Lease(
-            process, pool, process.lease(), who, at, context=entry.context, trace=entry.trace, checked_out=pool.held
-        )
-
-    def _met(self, entry: Entry, process: LogProcess, pool: LogPool) -> _Connection:
+    def _met(self, entry: Entry, process: LogProcess, pool: LogPool) -> Connection:
         place = (process.number, entry.message.key)
         connection = self._known.get(place)
         if connection is None:
-            connection = self._known[place] = _Connection(process.connection(), pool, [])
+            connection = self._known[place] = Connection(process.connection(), pool, [])
             connection.last = (entry.message.what, 0)
         return connection
 
@@ -329,7 +300,7 @@ class Lifecycle:
         if given_up is not None:
             self.ledger.leave(given_up)
 
-    def _settle_connection(self, connection: _Connection, at: int) -> None:
+    def _settle_connection(self, connection: Connection, at: int) -> None:
         """The connection is idle at `at`, or was a moment ago."""
         if connection.returning is not None:
             self.ledger.checkin(connection.returning, connection.at)
@@ -344,7 +315,7 @@ class Lifecycle:
             _, lease, at = self._ending.popleft()
             self.ledger.checkin(lease, at)
 
-    def _vanished(self, connection: _Connection, at: int) -> None:
+    def _vanished(self, connection: Connection, at: int) -> None:
         """Its address belongs to a new connection, so it is no more, and nobody said so: detached and dropped."""
         if connection.returning is not None:
             self.ledger.checkin(connection.returning, connection.at)
@@ -357,12 +328,3 @@ class Lifecycle:
         self.ledger.records.write(
             process, Kind.CONNECT, at, lease.number, flags, lease.pool, lease.connect, 0, connection, 0, 0, 0
         )
-
-
-def _theirs(leases: list[Lease], who: int) -> Lease:
-    """Take the lease of whoever returns the connection; the oldest where that is not told."""
-    for lease in leases:
-        if lease.who == who:
-            leases.remove(lease)
-            return lease
-    return leases.pop(0)

@@ -76,7 +76,8 @@ def lines_with(block: bytes, clues: tuple[bytes, ...]) -> Iterator[tuple[int, by
         end = block.find(b"\n", at)
         yield start, block[start:end]
         start = end + 1
-        for clue in [clue for clue, place in found.items() if place < start]:
-            found[clue] = block.find(clue, start)
-            if found[clue] < 0:
-                del found[clue]
+        for clue, place in tuple(found.items()):
+            if place < start:
+                found[clue] = block.find(clue, start)
+                if found[clue] < 0:
+                    del found[clue]

@@ -18,6 +18,8 @@ from poolctl.target.log_records import LogPool, LogProcess
 from poolctl.trace.events import UNKNOWN
 
 POOL_CLASS = "psycopg_pool"
+PSYCOPG = frozenset({What.REQUESTED, What.GIVEN, What.GIVEN_BACK, What.TIMEOUT})
+"""What this life cycle hears; all else is SQLAlchemy's."""
 
 
 @dataclass

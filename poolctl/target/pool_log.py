@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,47 +22,18 @@ from poolctl.target.log_leases import Ledger
 from poolctl.target.log_lifecycle import Lifecycle
 from poolctl.target.log_lines import lines_with, read_blocks
 from poolctl.target.log_messages import CLUES, What
-from poolctl.target.log_psycopg import POOL_CLASS, PsycopgLifecycle
-from poolctl.target.log_records import LogPool, LogProcess, Records
+from poolctl.target.log_psycopg import POOL_CLASS, PSYCOPG, PsycopgLifecycle
+from poolctl.target.log_records import LogProcess, Records
+from poolctl.target.log_summary import LogSummary, meta_of
 from poolctl.trace.report import PoolSettings
 from poolctl.trace.run import Run
 
 STRETCH = 31 * 86_400 * NS
 """A time that is further from those of the pools' lines is none."""
+STRANGE = 32
+"""Lines without a time, one after the other, after which the format is learned anew."""
 LOOK_BACK = 1 << 16
 """Bytes before a traceback's last line in which its record's first line is looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogSummary:
-    """What was read from a log."""
-
-    source: str
-    """The file's name, or "standard input"."""
-    lines: int
-    pool_lines: int
-    """Lines in which a pool says something."""
-    malformed: int
-    """Lines of a pool without a time, or about a connection that they do not name."""
-    duplicates: int
-    """Lines that a second handler wrote again."""
-    leases: int
-    ends: dict[str, int]
-    """How many leases met each end."""
-    orphans: int
-    """Ends of leases that began before the log did."""
-    unclear: int
-    """Leases whose return is missing in the log, though their connection was taken again."""
-    processes: int
-    pools: list[LogPool]
-    started_at: datetime
-    duration_s: float
-    resolution_s: float
-    """The step of the log's times, in seconds."""
-    interrupted: bool
-    """Reading was stopped by hand; what was read until then is in the run."""
-    blind: list[str]
-    """What this log cannot tell, one sentence each."""
 
 
 def read_log(
@@ -93,7 +63,8 @@ class _Reader:
         ended = path.stat().st_mtime if path is not None and path.is_file() else time.time()
         self.source, self.run = source, run
         self.name = path.name if path is not None else "the standard input"
-        self.layout = Layout(datetime.fromtimestamp(ended, UTC))
+        self.ended = datetime.fromtimestamp(ended, UTC)
+        self.layout = Layout(self.ended)
         self.records = Records(run, {name: known[name] for name in PoolSettings.__dataclass_fields__ if name in known})
         self.ledger = Ledger(self.records)
         self.lifecycle, self.psycopg = Lifecycle(self.ledger), PsycopgLifecycle(self.ledger)
@@ -104,7 +75,7 @@ class _Reader:
         """Instants of the first and the last line, in nanoseconds since 1970."""
         self._sample: list[tuple[Said, bytes]] = []
         self._head = self._tail = b""
-        self._before = 0
+        self._strange = self._before = 0
         self._writer: LogProcess | None = None
         """Who wrote the last line that says so."""
 
@@ -123,7 +94,7 @@ class _Reader:
 
     def finish(self, objectives: Sequence[str]) -> LogSummary:
         """Close everything and write what the run is."""
-        if not self.learned:
+        if not self.learned and (self._sample or not self.timed):
             self._learn()
         self._refuse_useless()
         self._look_at_edges()
@@ -132,7 +103,7 @@ class _Reader:
         blind = blind_lines(self._facts())
         self.records.finish(self.name, blind)
         summary = self._summary(blind)
-        self.run.write_meta(_meta(summary, self.records, objectives))
+        self.run.write_meta(meta_of(summary, self.records, objectives))
         return summary
 
     def _take(self, said: Said, above: bytes) -> None:
@@ -144,7 +115,8 @@ class _Reader:
             self._learn()
 
     def _learn(self) -> None:
-        self.learned = True
+        """Learn how the lines are written: at the beginning, and where a log goes on in another format."""
+        self.learned, self._strange, self.layout = True, 0, Layout(self.ended)
         self.layout.learn([said for said, _ in self._sample if said.message.what not in APPLICATIONS])
         for said, above in self._sample:
             self._hear(said, above)
@@ -163,8 +135,10 @@ class _Reader:
         at = entry.at
         if entry.message.what is What.NAMELESS:
             return
+        self._strange = self._strange + 1 if at is None else 0
         if at is None:  # as if written with the line before it
             self.untimed += 1
+            self.learned = self.learned and (self._strange < STRANGE or not self.timed)
             at = self.last = self.last if self.timed else self.last + NS
         elif not self.timed:
             self.timed, self.first = True, at
@@ -174,8 +148,7 @@ class _Reader:
         self._before, self.first, self.last = at, min(self.first, at), max(self.last, at)
         process = self._process(entry)
         self.identified = self.identified or bool(entry.task or entry.thread)
-        self.lifecycle.hear(entry, process, at)
-        self.psycopg.hear(entry, process, at)
+        (self.psycopg if entry.message.what in PSYCOPG else self.lifecycle).hear(entry, process, at)
 
     def _process(self, entry: Entry) -> LogProcess:
         """Return whose line it is: one that does not say, where others do, is of the process that wrote before it."""
@@ -286,46 +259,3 @@ class _Reader:
             interrupted=self.interrupted,
             blind=blind,
         )
-
-
-def _untold(records: Records) -> list[str]:
-    """Return what the log cannot tell, by the words of objectives and of the report's pool section."""
-    pools = [pool for process in records.processes.values() for pool in process.pools.values()]
-    found = {"timeouts", "cancelled"}
-    if any(pool.settings.get("pool_size") is None for pool in pools):
-        found.add("overflow")
-    for pool in pools:
-        if pool.pool_class == POOL_CLASS:
-            found |= {"failed", "errors", "invalidated", "detached", "abandoned", "connects"}
-            continue
-        found.add("waiting")
-        if not pool.is_async:
-            found.add("abandoned")
-    return sorted(found)
-
-
-def _meta(summary: LogSummary, records: Records, objectives: Sequence[str]) -> dict[str, Any]:
-    """Return run.json; the target is the pool that was taken from most."""
-    busiest = max(records.processes.values(), key=lambda process: process.leases)
-    pool = max(busiest.pools.values(), key=lambda pool: pool.taken)
-    return {
-        "command": "diagnose",
-        "scenario": None,
-        "seed": None,
-        "source": {"kind": "log", "name": summary.source, "resolution_s": summary.resolution_s},
-        "started_at": summary.started_at.isoformat(),
-        "duration_s": summary.duration_s,
-        "ended_at_s": summary.duration_s,
-        "processes": summary.processes,
-        "anchor": list(records.anchor),
-        "untold": _untold(records),
-        "end": "interrupted" if summary.interrupted else "completed",
-        "target": {
-            "dialect": pool.dialect,
-            "driver": pool.driver,
-            "pool_class": pool.pool_class,
-            "settings": pool.entry()["settings"],
-            "server": {},
-        },
-        "objectives": list(objectives),
-    }

@@ -25,6 +25,7 @@ end                   "completed" | "interrupted" | "target lost" | "worker died
 target                TargetInfo as plain data: dialect, driver, pool_class, settings: {…}, server: {…}
 load                  {model: "open" | "closed", offered_per_s, arrivals, duration_s, cycle_s}: the tape, all processes
 objectives            [text, …]
+source                {kind: "log", name, resolution_s} where the run was made from a log
 untold                ["timeouts", "waiting", …]: what the source (a log) cannot tell; none seen means nothing
 way, title, pids      diagnose: launch | attach | announced, what was watched in words, all processes met
 notes                 what a user should know besides, one line each

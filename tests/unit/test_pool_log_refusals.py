@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pool_lines import Line, Told, full, gunicorn_seconds, read, untimed
+from pool_lines import Line, Told, full, gunicorn_seconds, json_lines, read, untimed
 
 from poolctl.errors import InputError, OutputError
 from poolctl.target.log_blind import SNIPPET
@@ -93,6 +93,18 @@ def test_lines_without_a_time_count_with_the_line_before_them(tmp_path):
     assert found.summary.malformed == 1
     assert found.summary.ends == {"returned": 10}
     assert any("have no time" in line for line in found.summary.blind)
+
+
+def test_a_log_that_goes_on_in_another_format_is_learned_anew(tmp_path):
+    first, second = Told(), Told()
+    for n in range(300):
+        first.used(n, 0.5, A)
+        second.used(300 + n, 0.25, A)
+    for name, later in (("epoch", lambda line: f"{line.date.timestamp():.3f} {line.text}"), ("json", json_lines)):
+        found = read(written(tmp_path, first.text() + second.text(later)), tmp_path / name)
+        assert found.summary.ends == {"returned": 600}
+        assert sorted(found.holds_ms)[20:-20] == [250] * 280 + [500] * 280
+        assert found.summary.malformed <= 64
 
 
 def test_garbage_between_the_lines_is_passed_over(tmp_path):
