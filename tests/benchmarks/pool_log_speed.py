@@ -1,7 +1,7 @@
 """How fast a pool's log is read: `python tests/benchmarks/pool_log_speed.py [LINES]`.
 
-Prints lines a second (CPU time) and the peak memory, for a log of a pool's lines alone, and for one in which nine of ten
-lines are something else.
+Prints lines a second (CPU time) and the peak memory, for a log of a pool's lines alone, and for one in which nine of
+ten lines are something else.
 """
 
 from __future__ import annotations
