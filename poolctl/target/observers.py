@@ -13,7 +13,8 @@ from pathlib import Path
 
 from poolctl.errors import OutputError, PoolctlError, TargetError
 from poolctl.target.server import ServerWatch
-from poolctl.trace.drain import Drains
+from poolctl.trace.deltas import DeltaLog
+from poolctl.trace.drain import Drain, Drains
 from poolctl.trace.run import output_error
 
 DRAIN_S = 0.1
@@ -63,6 +64,7 @@ class RingDrainer(_Repeated):
         super().__init__("poolctl-drain", DRAIN_S)
         self._drains = Drains(directory) if announced is None else Drains(announced, directory)
         self._feed = feed
+        self._deltas = DeltaLog()
         self._closed = False
 
     @property
@@ -82,8 +84,7 @@ class RingDrainer(_Repeated):
 
     def step(self) -> None:
         """Drain once."""
-        for _, records in self._drains.poll():
-            self._feed(records)
+        self._tell(self._drains.poll())
 
     def close(self) -> None:
         """Drain what is left and remove the rings; does nothing the second time. Raises OutputError."""
@@ -91,8 +92,12 @@ class RingDrainer(_Repeated):
             return
         self._closed = True
         self.halt(5.0)
-        for _, records in self._drains.close():
+        self._tell(self._drains.close())
+
+    def _tell(self, polled: list[tuple[Drain, bytes]]) -> None:
+        for drain, records in polled:
             self._feed(records)
+            self._deltas.feed(drain.names_path, records)
 
 
 class ServerObserver(_Repeated):

@@ -15,8 +15,8 @@ from captured import capture, parse
 
 from poolctl.capture import Recorder, install
 from poolctl.capture import recorder as recorder_module
-from poolctl.capture.deltas import Deltas
 from poolctl.errors import OutputError
+from poolctl.trace.deltas import DeltaLog
 from poolctl.trace.drain import Drains
 from poolctl.trace.events import Flag, Kind
 from poolctl.trace.names import read_names
@@ -194,14 +194,14 @@ def test_a_child_that_cannot_have_a_ring_goes_on_unwatched(tmp_path, engine):
 
 def test_each_delta_is_one_log_record_at_debug(tmp_path, engine, caplog):
     with caplog.at_level(logging.DEBUG, logger="poolctl.pool"), capture(tmp_path) as captured:
-        deltas = Deltas(tmp_path / f"names-{os.getpid()}.jsonl")
+        deltas = DeltaLog()
         before = time.time()
         with engine.connect() as connection:
             connection.execute(SELECT)
         with engine.connect() as connection:
             connection.invalidate()
         raw = captured._drain.poll()
-        deltas.feed(raw)
+        deltas.feed(captured._drain.names_path, raw)
     lines = [record.getMessage() for record in caplog.records if record.name == "poolctl.pool"]
     assert [line.split()[0] for line in lines] == [
         "request", "connect", "checkout", "checkin", "request", "checkout", "invalidate", "close", "checkin",
@@ -215,8 +215,7 @@ def test_each_delta_is_one_log_record_at_debug(tmp_path, engine, caplog):
 
 
 def test_without_the_level_the_deltas_are_not_even_looked_at(tmp_path):
-    deltas = Deltas(tmp_path / "there is no such file")
-    deltas.feed(b"nor such a record")
+    DeltaLog().feed(tmp_path / "there is no such file", b"nor such a record")
 
 
 def test_nothing_is_left_of_an_interrupt_that_comes_in_the_middle(tmp_path, engine, monkeypatch):

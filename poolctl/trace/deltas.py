@@ -22,6 +22,20 @@ LOGGER = logging.getLogger("poolctl.pool")
 Said = dict[str, int]
 
 
+class DeltaLog:
+    """The changes of the pools of any number of processes."""
+
+    def __init__(self) -> None:
+        self._processes: dict[Path, Deltas] = {}
+
+    def feed(self, names: Path, records: bytes) -> None:
+        """Log what these records of the process with this names file say, unless nobody listens."""
+        if LOGGER.isEnabledFor(logging.DEBUG):
+            if names not in self._processes:
+                self._processes[names] = Deltas(names)
+            self._processes[names].feed(records)
+
+
 class Deltas:
     """The changes of the pools of one process. `names` is its names file, which may still grow."""
 
@@ -33,9 +47,7 @@ class Deltas:
         self._wall_minus_monotonic_ns = 0
 
     def feed(self, records: bytes) -> None:
-        """Log what these records say, unless nobody listens."""
-        if not LOGGER.isEnabledFor(logging.DEBUG):
-            return
+        """Log what these records say."""
         self._read_names()
         for start in range(0, len(records) // RECORD_BYTES * RECORD_BYTES, RECORD_BYTES):
             kind = records[start + 24]
