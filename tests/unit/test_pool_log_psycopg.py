@@ -86,6 +86,12 @@ def test_tasks_that_share_a_thread_are_noticed_and_paired_by_order(tmp_path, log
     found = log.read(tmp_path)
     assert waits_ms(found) == [2000, 2000]
     assert found.holds_ms == [2000, 2000]
+    for at in (6, 7):  # one task after the other, not one thread's two: the first is back first
+        log.asked(at)
+        log.given(at)
+    log.back(8)
+    log.back(9)
+    assert log.read(tmp_path).holds_ms == [2000] * 4
 
 
 def test_tasks_that_are_named_are_each_their_own(tmp_path, log):

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from pool_lines import ASYNC, Told, async_connection, read
 
+from poolctl.analysis.leases import tables
 from poolctl.analysis.summary import analyse
 from poolctl.config import Settings
 from poolctl.report import render
@@ -104,7 +105,19 @@ def test_settings_that_the_user_knows_fill_what_the_log_does_not_say(tmp_path, t
     assert report.target.settings.pool_timeout_s is None
     assert report.pool.utilisation is not None
     assert report.pool.peak_overflow is not None
+    assert not tables(run).leases["overflow"].any()
     assert run.read_meta()["objectives"] == ["a"]
+
+
+def test_a_lease_beyond_a_pool_size_that_is_known_is_overflow(tmp_path):
+    log = Told()
+    for n in range(4):
+        log.checked_out(n, 0x10 + n)
+    path = tmp_path / "pool.log"
+    path.write_text(log.text())
+    run = Run.create(tmp_path)
+    read_log(path, run, known={"pool_size": 2})
+    assert tables(run).leases["overflow"].tolist() == [False, False, True, True]
 
 
 def test_a_task_that_holds_one_connection_and_takes_another_is_nested(tmp_path):
