@@ -17,9 +17,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the tables; another one in a file means: build again."""
-FRAMES = ("operations", "connections", "samples", "statements", "leases")
+FRAMES = ("operations", "connections", "lags", "samples", "statements", "leases")
 """One file each. The leases last: their metadata vouch for the others."""
 _KEY = b"poolctl"
 

@@ -117,6 +117,12 @@ def samples_of(columns: Columns, origin: int) -> dict[str, Array]:
     }
 
 
+def lags_of(columns: Columns, origin: int) -> dict[str, Array]:
+    """Return the columns of delays of event loops."""
+    table = columns.tables[Kind.LAG]
+    return {"at_s": instants(table["at"], origin), "lag_s": table["lag"] / 1e9}
+
+
 def durations(nanoseconds: Array) -> Array:
     """Return seconds; a duration that the source could not tell (`events.UNKNOWN`) is NaN."""
     seconds = nanoseconds / 1e9

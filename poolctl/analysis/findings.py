@@ -12,6 +12,7 @@ from typing import cast
 from poolctl.analysis.rule import RuleModule
 from poolctl.analysis.rules import (
     abandoned,
+    blocked_loop,
     cancelled_while_holding,
     capture_incomplete,
     connect_failed,
@@ -60,6 +61,7 @@ REGISTRY: dict[str, RuleModule] = {
     "PC501": server_budget,
     "PC502": connect_failed,
     "PC601": nested_checkouts,
+    "PC602": blocked_loop,
     "PC901": capture_incomplete,
 }
 """Code to rule. A code is never used again once it is retired."""

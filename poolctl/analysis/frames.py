@@ -70,6 +70,7 @@ OPERATIONS = [
 ]
 CONNECTIONS = ["process", "pool", "lease", "connection", "at_s", "event", "time_s", "backend_pid"]
 STATEMENTS = ["process", "lease", "started_at_s", "sql_time_s", "control"]
+LAGS = ["process", "at_s", "lag_s"]
 SAMPLES = ["process", "at_s", "cpu_s", "wall_s", "in_flight", "due"]
 
 
@@ -114,6 +115,11 @@ def connections(parts: Parts) -> pd.DataFrame:
 def statements(parts: Parts) -> pd.DataFrame:
     """Return the table of statements."""
     return pd.DataFrame(_merge(parts, STATEMENTS), copy=False)
+
+
+def lags(parts: Parts) -> pd.DataFrame:
+    """Return the table of delays of event loops."""
+    return pd.DataFrame(_merge(parts, LAGS), copy=False)
 
 
 def samples(parts: Parts) -> pd.DataFrame:

@@ -47,6 +47,8 @@ class Tables:
     """One row a work item of the load generator (`frames.OPERATIONS`); empty without one."""
     connections: pd.DataFrame
     """One row a connection opened, failed to open, or closed (`event`), in the order of time."""
+    lags: pd.DataFrame
+    """Delays of the processes' event loops (process, at_s, lag_s): what was due at at_s − lag_s ran at at_s."""
     samples: pd.DataFrame
     """The generator's look at itself, once a second: cpu_s of wall_s used by its loop's thread."""
     load_statements: Callable[[], pd.DataFrame]
@@ -86,6 +88,7 @@ def tables(run: Run) -> Tables:
         leases=frames.with_all_ends(kept["leases"]),
         operations=kept["operations"],
         connections=kept["connections"],
+        lags=kept["lags"],
         samples=kept["samples"],
         load_statements=lambda: kept["statements"] if "statements" in kept else cache.frame(run.path, "statements"),
         pools=[_pool(entry) for entry in found.facts["pools"]],
@@ -152,6 +155,7 @@ class _Gathered:
             "leases": frames.leases(parts.pop("leases"), self.sites.entries, list(self.sites.codes), contexts, errors),
             "operations": frames.operations(parts.pop("operations"), contexts, errors),
             "connections": frames.connections(parts.pop("connections")),
+            "lags": frames.lags(parts.pop("lags")),
             "samples": frames.samples(parts.pop("samples")),
             "statements": frames.statements(parts.pop("statements")),
         }
@@ -179,6 +183,7 @@ def _of_process(raw: Columns, look: dict[str, Array], origin: int) -> dict[str, 
         "leases": leases,
         "operations": operations,
         "connections": columns.connections_of(raw, origin),
+        "lags": columns.lags_of(raw, origin),
         "samples": columns.samples_of(raw, origin),
         "statements": columns.statements_of(raw, origin),
     }

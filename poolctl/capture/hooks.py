@@ -43,6 +43,7 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
     A class's override may come to its super: only the outermost is the request (`PoolState.owner`).
     """
     recorder, pools, leases, connections = watch.recorder, watch.pools, watch.leases, watch.connections
+    loops = watch.loops
     next_number, site_of_asker, spent, failed = recorder.lease_number, recorder.site, watch.spent, recorder.count_error
 
     def connect(self: Any) -> Any:  # noqa: C901 - each call less is a hundredth of a `select 1`
@@ -51,7 +52,13 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
             requested_at = monotonic_ns()
             state = pools.get(id(self)) or watch.pool(self)
             if state.owner is owner:
-                task = (running.get(running_loop()) or current_task()) if state.is_async else None
+                if state.is_async:
+                    loop = running_loop()
+                    task = running.get(loop) or current_task()
+                    if id(loop) not in loops:
+                        watch.listen(loop)
+                else:
+                    task = None
                 who = get_ident() if task is None else id(task)
                 scope = current_scope.get()
                 if scope is None:

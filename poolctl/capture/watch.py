@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from poolctl.capture import facts
+from poolctl.capture.canary import Canary
 from poolctl.capture.connections import Connections
 from poolctl.capture.recorder import OVERHEAD, Recorder
 from poolctl.capture.state import Lease, PoolState
@@ -41,6 +42,8 @@ class Watch(Connections):
         """Called with each pool at first sight, before anything else is known of it."""
         self.on_sample: list[Callable[[], None]] = []
         """Called now and then, with a lease that is sampled: what must be looked at, and not each time."""
+        self.loops: set[int] = set()
+        """Event loops that ask for connections, by id; each has a canary."""
         self.opentelemetry: Any = None
         self._stopped = False
         recorder.forked.append(self.forget)
@@ -61,8 +64,15 @@ class Watch(Connections):
         """In a forked child: what was held is the parent's; the connections are here, but the parent's too."""
         for table in (self.leases, self.returning, self.pools, self.spent):
             table.clear()
+        self.loops.clear()
         for connection in self.connections.values():
             connection.inherited = True
+
+    def listen(self, loop: Any) -> None:
+        """Have an event loop tell when it is late; None: no loop runs here."""
+        self.loops.add(id(loop))
+        if loop is not None and not self._stopped:
+            Canary(loop, self.recorder, lambda: self._stopped)
 
     def pool(self, pool: Any) -> PoolState:
         """Return what is known of a pool; at first sight, ask it."""

@@ -59,6 +59,8 @@ class Kind(IntEnum):
     """The generator looked at itself: one a second, lease 0."""
     FETCH = 14
     """Many rows were fetched for the holder, long enough to tell; `at` is the end of it. In the lease's `sql` too."""
+    LAG = 15
+    """An event loop ran at `at` what was due `lag` before. lease 0."""
 
 
 class Flag(IntFlag):
@@ -137,6 +139,7 @@ PAYLOADS: dict[Kind, tuple[tuple[str, str], ...]] = {
     ),
     Kind.SAMPLE: (("cpu", "q"), ("wall", "q"), ("in_flight", "I"), ("due", "I"), ("threads_cpu", "q")),
     Kind.FETCH: (("started_at", "q"), ("spare", "q"), ("spare2", "q"), ("spare3", "q")),
+    Kind.LAG: (("lag", "q"), ("spare", "q"), ("spare2", "q"), ("spare3", "q")),
 }
 """Field names and struct codes of the 32 payload bytes, by kind. Numbers named `context`, `error`, `statement`, `site`,
 `pool` refer to the names file of the same process; 0 is "none". `wait`, `connect`, `ping`, `sql`, `reset`, `checkin`,

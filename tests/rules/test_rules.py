@@ -90,3 +90,8 @@ def test_findings_come_with_the_worst_first(tmp_path):
     ranks = [finding.severity.rank for finding in spoken]
     assert len(spoken) > 1
     assert ranks == sorted(ranks, reverse=True)
+
+
+def test_a_blocked_loop_names_who_ran_not_who_waited(tmp_path):
+    [finding] = found("PC602", tmp_path, cases("PC602").FIRES)
+    assert finding.sites == ["app.py:7 works"]

@@ -193,6 +193,7 @@ def write_run(
     duration: float | None = None,
     server: dict[str, Any] | None = None,
     closed: Sequence[tuple[float, int]] = (),
+    lags: Sequence[tuple[float, float]] = (),
     capture: dict[str, Any] | None = None,
     lose: Sequence[int] = (),
     torn: int = 0,
@@ -201,9 +202,9 @@ def write_run(
 ) -> Run:
     """Write a whole run under `root`.
 
-    `closed` are (instant, connection) of closed connections; `lose` are sequence numbers (of each process) whose
-    records were dropped; `torn` bytes of a record are left at the end of each event file; `meta` overrides
-    keys of run.json.
+    `closed` are (instant, connection) of closed connections; `lags` (instant, delay) of the event loop; `lose` are
+    sequence numbers (of each process) whose records were dropped; `torn` bytes of a record are left at the end of each
+    event file; `meta` overrides keys of run.json.
     """
     run = Run(root / name)
     run.path.mkdir(parents=True, exist_ok=True)
@@ -221,6 +222,7 @@ def write_run(
             records += [
                 (_ns(at), Kind.CLOSE, Flag.NONE, 0, 1, 0, (0, 0, connection, 0, 0)) for at, connection in closed
             ]
+            records += [(_ns(at), Kind.LAG, Flag.NONE, 0, 0, 0, (_span(lag), 0, 0, 0)) for at, lag in lags]
         data = pack(records, pid, lose)
         (run.path / f"events-{pid}.bin").write_bytes(data + b"\x01" * torn)
         _write_names(
