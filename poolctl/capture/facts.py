@@ -6,6 +6,7 @@ In: objects of SQLAlchemy's and of the driver's. Out: plain values; what cannot 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
@@ -51,16 +52,26 @@ def engine_of(pool: Any) -> Any:
     return None
 
 
+_PIDS: dict[str, Callable[[Any], Any]] = {
+    "asyncpg": lambda connection: connection.get_server_pid(),
+    "psycopg": lambda connection: connection.info.backend_pid,
+    "psycopg2": lambda connection: connection.info.backend_pid,
+    "pymysql": lambda connection: connection.thread_id(),
+    "MySQLdb": lambda connection: connection.thread_id(),
+    "aiomysql": lambda connection: connection.thread_id(),
+    "asyncmy": lambda connection: connection.thread_id(),
+}
+"""How a driver, by its package, tells the server's id of a connection without asking the server."""
+
+
 def backend_pid(pool: Any, connection: Any) -> int:
-    """Return the server's id for a connection where the driver knows it; 0 otherwise."""
+    """Return the server's id for a connection where the driver is known to know it; 0 otherwise.
+
+    Nothing is called on a connection of a driver that was never heard of: it might do anything.
+    """
     driver = pool._dialect.get_driver_connection(connection)
-    info = getattr(driver, "info", None)
-    found = getattr(info, "backend_pid", None)  # psycopg, psycopg2
-    for method in ("get_server_pid", "thread_id"):  # asyncpg; PyMySQL, mysqlclient, aiomysql, asyncmy
-        if found is None:
-            found = getattr(driver, method, None)
-    if callable(found):
-        found = found()
+    ask = _PIDS.get(type(driver).__module__.partition(".")[0])
+    found = ask(driver) if ask is not None else 0
     return found if isinstance(found, int) and 0 < found < 1 << 32 else 0
 
 

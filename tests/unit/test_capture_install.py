@@ -249,3 +249,23 @@ def test_capture_measures_its_own_time(tmp_path, engine):
     assert about["sampled"] == 2
     held = sum(event.at for event in captured.of(Kind.CHECKIN)) - sum(event.at for event in captured.of(Kind.CHECKOUT))
     assert 0 < about["overhead_ns"] < held * 20
+
+
+def test_nothing_is_called_on_a_connection_of_an_unknown_driver(tmp_path):
+    class Connection:
+        """Whatever is asked of it, it would do something terrible."""
+
+        def rollback(self):
+            pass
+
+        def __getattr__(self, name):
+            raise AssertionError(f"somebody asked for {name}")
+
+    pool = QueuePool(Connection)
+    pool._dialect = DefaultDialect()
+    with capture(tmp_path) as captured:
+        pool.connect().close()
+        pool._dialect.do_close = lambda _: None
+        pool.dispose()
+    assert captured.ends() == ["returned"]
+    assert captured.of(Kind.CHECKOUT)[0].backend_pid == 0
