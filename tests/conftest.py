@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 
+import hypothesis
 import pytest
 
 from poolctl.target.embedded import EmbeddedPostgres
@@ -33,3 +34,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             report.outcome = "failed"
             report.longrepr = f"{reason}: skipping is not allowed here (POOLCTL_NO_SKIP)"
     return report
+
+
+# The same examples every time, so that a failure is of this change; `--hypothesis-profile explore` looks for new ones.
+hypothesis.settings.register_profile("poolctl", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("explore", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile("poolctl")

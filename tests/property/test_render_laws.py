@@ -45,7 +45,7 @@ pools = st.builds(
 )
 points = st.builds(
     PoolPoint,
-    at_s=st.floats(0, 1e4),
+    at_s=st.integers(0, 100_000).map(lambda tenth: tenth / 10),  # slices have a length
     **dict.fromkeys(("arrivals", "checked_out", "overflow", "waiting", "timed_out"), st.integers(0, 600)),
     mean_checked_out=st.floats(0, 600),
     p95_wait_s=seconds,
