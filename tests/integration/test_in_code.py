@@ -185,7 +185,8 @@ def test_an_attach_by_pid_takes_over_for_its_window_only(tmp_path: Path) -> None
     assert min(len(by_pid.leases), len(later.leases)) > 20
 
 
-def test_under_a_launch_the_application_s_own_call_joins_in(tmp_path: Path) -> None:
+def test_under_a_launch_the_application_s_own_call_joins_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     script = tmp_path / "script.py"
     script.write_text(
         WORK + "engine = engine_at('a')\nattached = poolctl.attach()\nwork(engine)\nattached.remove()\nwork(engine)"
