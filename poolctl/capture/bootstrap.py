@@ -9,6 +9,7 @@ one lease of many. No thread, no timer.
 
 from __future__ import annotations
 
+import atexit
 import sys
 import weakref
 from pathlib import Path
@@ -44,6 +45,8 @@ class Guest:
             raise
         self.recorder.forked.append(self._promise_begins)
         self.installed.watch.on_sample.append(self._look_for_reader)
+        if forever:
+            atexit.register(self._at_exit)
         self.adopted = adopt(self.installed.watch)
         """How many connections were out already."""
 
@@ -55,6 +58,7 @@ class Guest:
 
     def leave(self) -> None:
         """Take the hooks off and say in the ring that nothing more will come. The ring is its reader's to remove."""
+        atexit.unregister(self._at_exit)
         self.installed.remove()
         self.recorder.close()
 
@@ -76,6 +80,10 @@ class Guest:
 
     def _wanted(self, pool: Any) -> bool:
         return self.dialects is None or pool._dialect in self.dialects  # the pool changes with dispose(), this stays
+
+    def _at_exit(self) -> None:
+        if not self.watched:  # a reader takes it away itself, when it has read to the end
+            self.withdraw()
 
     def _promise_begins(self) -> None:
         self.recorder.ring.promise[0] = 0 if self.forever else monotonic_ns() + FIRST_PROMISE_NS

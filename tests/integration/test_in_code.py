@@ -166,6 +166,13 @@ def test_removing_it_leaves_the_process_as_it_was(tmp_path: Path) -> None:
         pass
 
 
+def test_a_process_that_ends_unwatched_takes_its_ring_along(tmp_path: Path) -> None:
+    with application(tmp_path, "engine = engine_at('a')\npoolctl.attach()\ngo_on(engine)") as process:
+        assert list(Path("/dev/shm").glob(f"poolctl-{process.pid}-*"))  # noqa: S108
+    assert not list(Path("/dev/shm").glob(f"poolctl-{process.pid}-*"))  # noqa: S108
+    assert not list((tmp_path / ".poolctl/runs/announced").iterdir())
+
+
 def test_forked_children_announce_themselves_too(tmp_path: Path) -> None:
     code = (
         "poolctl.attach()\npid = os.fork()\nengine = engine_at(str(pid))\n"
