@@ -86,6 +86,7 @@ class Drain:
             self._names.add(json.dumps(self._summary()).encode() + b"\n")
             self._names.flush()
         finally:
+            self._reader.promise(0)
             self._reader.close()
             if unlink:
                 self._reader.path.unlink(missing_ok=True)
