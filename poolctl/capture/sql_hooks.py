@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from poolctl.capture.state import Lease
-from poolctl.capture.watch import Watch
+from poolctl.capture.watch import TOGETHER_NS, Watch
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
 
 CONTROL, ERROR = int(Flag.SKIPPED), int(Flag.ERROR)
 CANCELLED = int(Flag.CANCELLED) << 8
+_STATEMENT = int(Kind.STATEMENT)
 
 FETCH_WORTH_NS = 20_000
 """A shorter fetch gets no record of its own; it is in the lease's sql time anyway."""
@@ -23,7 +24,7 @@ FETCH_WORTH_NS = 20_000
 
 def execute(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
     """`do_execute` and `do_executemany` of a dialect."""
-    recorder, leases, worked, failed = watch.recorder, watch.leases, watch.worked, watch.recorder.count_error
+    recorder, leases, failed = watch.recorder, watch.leases, watch.recorder.count_error
 
     def do_execute(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
         try:
@@ -46,7 +47,11 @@ def execute(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...,
             lease.statements += 1
             lease.sql += ended_at - started_at
             number = recorder.statements.get(statement) or recorder.statement(statement)
-            worked(lease, ended_at, 0, started_at, number, 0)
+            lease.pending += (
+                0, ended_at, lease.number, _STATEMENT, 0, lease.pool.number, lease.site, started_at, number, 0, 0, 0
+            )  # fmt: skip
+            if ended_at - lease.written_at >= TOGETHER_NS:
+                watch.flush(lease, ended_at)
             if lease.sampled:
                 watch.overhead(ended_at)
         except Exception:
@@ -73,7 +78,7 @@ def execute_no_params(watch: Watch, original: Callable[..., Any], _: Any) -> Cal
 
 def end_transaction(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
     """`do_commit` and `do_rollback` of a dialect; within a return they are its reset."""
-    leases, worked, failed = watch.leases, watch.worked, watch.recorder.count_error
+    leases, failed = watch.leases, watch.recorder.count_error
 
     def do_end(self: Any, dbapi_connection: Any) -> Any:
         lease = leases.get(id(dbapi_connection))
@@ -96,7 +101,12 @@ def end_transaction(watch: Watch, original: Callable[..., Any], _: Any) -> Calla
                 lease.reset_at = ended_at
             else:
                 lease.sql += ended_at - started_at
-                worked(lease, ended_at, CONTROL, started_at, 0, 0)
+                lease.pending += (
+                    0, ended_at, lease.number, _STATEMENT, CONTROL, lease.pool.number, lease.site,
+                    started_at, 0, 0, 0, 0,
+                )  # fmt: skip
+                if ended_at - lease.written_at >= TOGETHER_NS:
+                    watch.flush(lease, ended_at)
                 if lease.sampled:
                     watch.overhead(ended_at)
         except Exception:
@@ -157,7 +167,10 @@ def _worked(watch: Watch, lease: Lease, started_at: int, flags: int, text: Any, 
             return
         lease.sql += now - started_at
         statement = 0 if text is None else watch.recorder.statement(text)
-        watch.worked(lease, now, flags, started_at, statement, why)
+        lease.pending += (
+            0, now, lease.number, _STATEMENT, flags, lease.pool.number, lease.site, started_at, statement, why, 0, 0
+        )  # fmt: skip
+        watch.flush(lease, now)
     except Exception:
         watch.recorder.count_error()
 

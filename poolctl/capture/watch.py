@@ -22,7 +22,7 @@ from poolctl.trace.events import Flag, Kind
 from poolctl.trace.ring import FIELDS
 
 ABANDONED = int(Flag.ABANDONED) << 8
-_CHECKIN, _RESET, _STATEMENT = int(Kind.CHECKIN), int(Kind.RESET), int(Kind.STATEMENT)
+_CHECKIN, _RESET = int(Kind.CHECKIN), int(Kind.RESET)
 
 RESET_WORTH_NS = 20_000
 """A shorter reset gets no record of its own; the CHECKIN carries its time anyway."""
@@ -52,7 +52,7 @@ class Watch(Connections):
         """See nothing more. A wrapper that could not be taken off, or that a finalizer keeps, finds nothing to do."""
         self._stopped = True
         for lease in list(self.leases.values()):
-            self.flush(lease)
+            self.flush(lease, 0)
         for state in list(self.pools.values()):
             state.watched, state.owner = False, None
         for table in (self.leases, self.returning, self.connections, self.spent):
@@ -135,44 +135,23 @@ class Watch(Connections):
         pool.checked_out -= 1
         self.recorder.ring.end(fields)
 
-    def worked(self, lease: Lease, at: int, flags: int, started_at: int, statement: int, error: int) -> None:
-        """Write a STATEMENT record, soon: those of one millisecond are written together.
+    def flush(self, lease: Lease, at: int) -> None:
+        """Write the statements that were put off.
 
-        Code that runs once between two answers of the database finds the caches cold; run for several records at a
-        time it costs little more than for one. So the statements of a lease's last millisecond are seen with its next
-        record, at the latest with its end.
+        Those of one millisecond are written together: code that runs once between two answers of the database finds the
+        caches cold; run for several records at a time it costs little more than for one. So the statements of a lease's
+        last millisecond are seen with its next record, at the latest with its end.
         """
-        fields = (
-            0,
-            at,
-            lease.number,
-            _STATEMENT,
-            flags,
-            lease.pool.number,
-            lease.site,
-            started_at,
-            statement,
-            error,
-            0,
-            0,
-        )
-        lease.pending += fields
-        if at - lease.written_at >= TOGETHER_NS or len(lease.pending) >= 6 * FIELDS:
-            lease.written_at = at
-            self.flush(lease)
-
-    def flush(self, lease: Lease) -> None:
-        """Write what was put off."""
-        pending, lease.pending = lease.pending, []
+        pending, lease.pending, lease.written_at = lease.pending, [], at
         for start in range(0, len(pending), FIELDS):
-            _, at, number, kind, *more = pending[start : start + FIELDS]
-            self.recorder.ring.write(kind, at, number, *more)
+            _, then, number, kind, *more = pending[start : start + FIELDS]
+            self.recorder.ring.write(kind, then, number, *more)
 
     def detach(self, lease: Lease, at: int) -> None:
         """The connection left the pool with its holder; the slot is free since `at`."""
         lease.detached = True
         lease.pool.checked_out -= 1
-        self.flush(lease)
+        self.flush(lease, at)
         self.recorder.ring.words(
             at,
             lease.number,

@@ -161,6 +161,13 @@ class RingWriter:
         count = len(fields) // FIELDS
         self._following = (sequence := self._following) + count
         first = sequence & self._mask
+        if count == 3 and first < self._mask - 1:  # a statement, the end of its transaction, the return
+            sequences, slot = self._sequences, first << 3
+            _PACK_END[2](self._body, first << 6, *fields)
+            sequences[slot] = sequence
+            sequences[slot + 8] = sequence + 1
+            sequences[slot + 16] = sequence + 2
+            return
         if count <= len(_PACK_END) and first + count <= self._mask + 1:
             _PACK_END[count - 1](self._body, first << 6, *fields)
         else:

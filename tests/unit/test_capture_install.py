@@ -179,7 +179,7 @@ def test_every_part_of_the_watch_may_fail(tmp_path, engine, monkeypatch):
         raise BrokenError
 
     try:
-        for name in ("worked", "end", "orphan", "detach", "connected", "closed", "invalidated", "settle", "pool"):
+        for name in ("flush", "end", "orphan", "detach", "connected", "closed", "invalidated", "settle", "pool"):
             with monkeypatch.context() as patch:
                 patch.setattr(type(watch), name, fail)
                 with engine.connect() as connection:
