@@ -63,9 +63,10 @@ class Guest:
         self.recorder.close()
 
     def withdraw(self) -> None:
-        """Remove what it announced itself with, and the ring: nobody is to come any more."""
+        """Remove the ring, and the announcement to whoever comes: nobody is to. The names in a run are the run's."""
         self.recorder.ring_path.unlink(missing_ok=True)
-        self.recorder.names_path.unlink(missing_ok=True)
+        if self.forever:
+            self.recorder.names_path.unlink(missing_ok=True)
 
     def add(self, engine: Any) -> None:
         """Watch this engine, too; None: all from now on."""

@@ -21,6 +21,7 @@ from poolctl.analysis.leases import tables
 from poolctl.errors import PoolctlError, TargetError, UsageError
 from poolctl.target.attach_pid import Foothold
 from poolctl.target.process import look_at
+from poolctl.trace.names import read_names
 from poolctl.trace.run import Run
 from poolctl.watch.plan import WatchPlan
 from poolctl.watch.session import observe
@@ -188,6 +189,8 @@ def test_a_guest_whose_reader_was_killed_leaves_by_itself(tmp_path: Path) -> Non
             time.sleep(0.05)
         after = state_of(tmp_path / "app", "after")
         assert after["classes"] == before["classes"]
+        [names] = tmp_path.glob("runs/*/names-*.jsonl")  # what was recorded until then can be read
+        assert "work" in {entry["function"] for entry in read_names(names)["site"].values()}
         run = attach(tmp_path / "runs", pid, 0.3)
     assert len(tables(run).leases) > 5
 
