@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 import warnings
 
 import pytest
@@ -188,6 +189,35 @@ def test_recycling_counts_as_connecting(tmp_path, url):
     (checkout,) = captured.of(Kind.CHECKOUT)
     assert Flag.FRESH in checkout.flags
     assert checkout.connect > captured.of(Kind.CONNECT)[0].connect - 1
+
+
+def test_the_close_of_what_another_invalidated_is_a_part_of_the_wait_and_not_of_connecting_too(tmp_path, url):
+    engine = sa.create_engine(url, pool_size=1, max_overflow=0, connect_args={"check_same_thread": False})
+    asked = threading.Event()
+
+    def close_slowly(dbapi_connection):
+        time.sleep(0.05)
+        dbapi_connection.close()
+
+    def wait():
+        asked.set()
+        engine.connect().close()
+
+    with capture(tmp_path) as captured:
+        connection = engine.connect()
+        engine.dialect.do_terminate = close_slowly
+        other = threading.Thread(target=wait)
+        other.start()
+        asked.wait()
+        while not next(iter(captured.installed.watch.pools.values())).waiting:
+            pass
+        connection.invalidate()
+        other.join()
+        connection.close()
+    request, checkout = captured.of(Kind.REQUEST)[1], captured.of(Kind.CHECKOUT)[1]
+    assert checkout.wait >= 45_000_000
+    assert checkout.connect > 0
+    assert checkout.wait + checkout.connect <= checkout.at - request.at
 
 
 def test_an_invalidated_connection_is_told_and_its_number_is_never_used_again(tmp_path, url):
