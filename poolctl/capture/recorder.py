@@ -34,7 +34,7 @@ CAPS = {"site": 4096, "context": 4096, "statement": 2048, "error": 512, "pool": 
 _CODES = 32768
 _LONGEST = 8192
 """Statements are told apart by so many characters: the table must not hold a megabyte of parameters."""
-_LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
+_LITERAL = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$|\b\d+(?:\.\d+)?\b", re.DOTALL)
 
 
 class Recorder:
@@ -80,7 +80,9 @@ class Recorder:
         """Return the number of an endpoint's or a transaction's name."""
         number = self._contexts.get(name)
         if number is None:
-            number = self._contexts[name] = self.name("context", name)
+            number = self.name("context", name)
+            if number:  # one too many is not remembered either: names may be made from ids
+                self._contexts[name] = number
         return number
 
     def error(self, error: BaseException) -> int:
@@ -136,11 +138,15 @@ class Recorder:
         """Return the number of (file, line, function); `frame` is where its stack begins."""
         number = self._sites.get(where)
         if number is None:
+            if len(self._sites) >= CAPS["site"]:
+                return 0
             file, line, function = where
             entry: dict[str, Any] = {"file": file, "line": line, "function": function}
             if frame is not None and self._stacks:
                 entry["stack"] = self.walker.stack(frame)
-            number = self._sites[where] = self._new("site", where, entry)
+            number = self._new("site", where, entry)
+            if number:
+                self._sites[where] = number
         return number
 
     def pool(self, entry: dict[str, Any]) -> int:

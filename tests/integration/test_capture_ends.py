@@ -392,6 +392,12 @@ def test_the_text_of_a_statement_is_kept_without_its_literals(tmp_path, url):
     assert captured.names["statement"][1]["text"] == "select ?, ? where ? = ?"
 
 
+def test_a_literal_in_dollar_quotes_is_not_kept_either(tmp_path):
+    with capture(tmp_path) as captured:
+        captured.recorder.statement("select $$hush$$, $x$hush $$ hush$x$, $1")
+    assert captured.names["statement"][1]["text"] == "select ?, ?, $?"
+
+
 def test_rows_fetched_from_the_cursor_count_as_sql(tmp_path, url):
     engine = sa.create_engine(url)
     rows = sa.text("with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) select i from n")
