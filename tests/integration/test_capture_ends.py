@@ -18,6 +18,9 @@ from sqlalchemy.pool import AssertionPool, NullPool, QueuePool, SingletonThreadP
 from poolctl.trace.events import Flag, Kind
 
 SELECT = sa.text("select 1")
+pytestmark = pytest.mark.filterwarnings(  # Python 3.13's word on connections that a test leaves to the collector
+    "ignore:.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning", "ignore:unclosed database:ResourceWarning"
+)
 
 
 @pytest.fixture

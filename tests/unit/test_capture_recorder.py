@@ -23,6 +23,9 @@ from poolctl.trace.names import read_names
 from poolctl.trace.ring import SHARED_MEMORY
 
 SELECT = sa.text("select 1")
+pytestmark = pytest.mark.filterwarnings(  # Python 3.13's word on connections that a test leaves to the collector
+    "ignore:.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning", "ignore:unclosed database:ResourceWarning"
+)
 
 
 @pytest.fixture

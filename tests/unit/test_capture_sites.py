@@ -16,6 +16,9 @@ from poolctl.capture import scope
 from poolctl.trace.events import Kind
 
 SELECT = sa.text("select 1")
+pytestmark = pytest.mark.filterwarnings(  # Python 3.13's word on connections that a test leaves to the collector
+    "ignore:.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning", "ignore:unclosed database:ResourceWarning"
+)
 
 
 @pytest.fixture
