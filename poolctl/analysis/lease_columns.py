@@ -70,14 +70,17 @@ def leases_of(columns: Columns, look: dict[str, Array], origin: int) -> dict[str
     _without_request(out)
     through = np.where(np.isnan(out["acquired_at_s"]), out["ended_at_s"], out["acquired_at_s"])
     out["acquire_time_s"] = np.maximum(through - out["requested_at_s"], 0.0)
-    _of_a_log(out, rows[Kind.REQUEST][tables[Kind.REQUEST]["flags"] & int(Flag.UNSEEN) != 0])
+    unseen = tables[Kind.REQUEST]["flags"] & int(Flag.UNSEEN) != 0
+    # What was seen may be told once more, to a reader who comes late: it stays seen.
+    _of_a_log(out, np.setdiff1d(rows[Kind.REQUEST][unseen], rows[Kind.REQUEST][~unseen]))
     out["hold_time_s"] = np.maximum(out["ended_at_s"] - out["acquired_at_s"], 0.0)
     _add_sql_of_open(out, columns, places)
     out["idle_in_hold_s"] = np.maximum(out["hold_time_s"] - out["sql_time_s"], 0.0)
-    pool = np.zeros(size, np.uint16)
-    for kind in reversed(_LEASE_KINDS):
+    pool, site = np.zeros(size, np.uint16), np.zeros(size, np.uint32)
+    for kind in reversed(_LEASE_KINDS):  # each says where: a lease whose request was lost has its site all the same
         pool[rows[kind]] = tables[kind]["pool"]
-    out["pool"] = pool
+        site[rows[kind]] = tables[kind]["site"]
+    out["pool"], out["site"] = pool, looked_up(look["site"], site)
     _lost_ends(out)
     _trace_ids(out, columns, places)
     out["lease"] = ids.astype(np.int64)
@@ -100,7 +103,6 @@ def _requested(
     asked = _put(size, rows, request["at"], np.int64, NEVER)
     intended = _put(size, rows, request["intended_at"], np.int64, 0)
     return {
-        "site": looked_up(look["site"], _put(size, rows, request["site"], np.uint32, 0)),
         "context": looked_up(look["context"], _put(size, rows, request["context"], np.uint32, 0)),
         "task": _put(size, rows, request["task"], np.uint64, 0),
         "item": _put(size, rows, request["item"], np.uint32, 0),

@@ -7,6 +7,7 @@ ones only, and how many were missed. Runs in poolctl; the writer never waits for
 from __future__ import annotations
 
 import mmap
+import time
 from pathlib import Path
 
 from poolctl.clock import monotonic_ns
@@ -16,6 +17,8 @@ from poolctl.trace.ring import COUNTERS, COUNTERS_AT, HEADER, LENGTH, MAGIC, PRO
 
 _PATIENCE = 10
 """Reads after which a record that was begun and not finished, with later ones behind it, is given up."""
+_PAUSE_S = 0.005
+"""Between the reads of a last look: a thread that was interrupted in the middle of a record gets its turn."""
 
 
 class RingReader:
@@ -54,7 +57,7 @@ class RingReader:
 
     def catch_up(self) -> None:
         """Begin with the oldest record that is still there: a reader who comes late has lost nothing."""
-        self._step_over(final=False)
+        self._step_over()
         self.dropped = 0
 
     def promise(self, until: int) -> None:
@@ -67,15 +70,17 @@ class RingReader:
         return int(self._promise[0])
 
     def read(self, *, final: bool = False) -> bytes:
-        """Return the whole records since the last call. `final`: step over unfinished ones at once."""
+        """Return the whole records since the last call. `final`: no later call will find unfinished ones, so wait."""
         parts: list[bytes] = []
         while True:
             part = self._chunk()
             if part:
                 parts.append(part)
                 self._stuck = 0
-            elif not self._step_over(final=final):
-                return b"".join(parts)
+            elif not self._step_over():
+                if not (final and self._stuck):
+                    return b"".join(parts)
+                time.sleep(_PAUSE_S)
 
     def read_names(self) -> bytes:
         """Return the names since the last call, one JSON object a line."""
@@ -106,22 +111,24 @@ class RingReader:
         self._expected += count
         return data[: count * RECORD_BYTES]
 
-    def _step_over(self, *, final: bool) -> bool:
-        """Skip what can no longer be read; False when there is nothing more to read."""
+    def _step_over(self) -> bool:
+        """Skip what can no longer be read; False when there is nothing more to read, or not yet."""
         mask = self._records - 1
         found = self._sequences[self._expected & mask]
-        if (
-            found > self._expected
-        ):  # lapped: go an eighth of the ring ahead of the writer, not to be lapped again at once
+        if found > self._expected:
+            # Lapped: go an eighth of the ring ahead of the writer, not to be lapped again at once.
             newest = max(self._sequences.tolist())
             following = max(self._expected + 1, newest - self._records + 1 + self._records // 8)
         else:
             after = (self._expected + 1) & mask
-            if max(self._sequences[after : after + 64].tolist(), default=0) <= self._expected:
+            later = max(self._sequences[after : after + 64].tolist(), default=0)
+            if self._sequences[self._expected & mask] >= self._expected:
+                return True  # its writer came on between our looks: it is whole now, and no reason to skip it
+            if later <= self._expected:
                 self._stuck = 0
                 return False
             self._stuck += 1  # later ones are there: its writer was interrupted, or died or failed between two stores
-            if self._stuck < _PATIENCE and not final:
+            if self._stuck < _PATIENCE:
                 return False
             following = self._expected + 1
         self.dropped += following - self._expected

@@ -190,6 +190,7 @@ def test_an_attach_by_pid_takes_over_for_its_window_only(tmp_path: Path) -> None
     assert functions(by_pid) <= {"work", "held since before capture began"}
     assert functions(later) <= {"work", "held since before capture began"}
     assert min(len(by_pid.leases), len(later.leases)) > 20
+    assert by_pid.capture.dropped == later.capture.dropped == 0
 
 
 def test_under_a_launch_the_application_s_own_call_joins_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

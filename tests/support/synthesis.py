@@ -305,7 +305,7 @@ def _records(leases: Sequence[Lease], names: Names) -> list[Record]:
             lease: Lease = lease,
             site: int = site,
         ) -> None:
-            records.append((at, kind, flags, number, lease.pool, site if kind is Kind.REQUEST else 0, payload))
+            records.append((at, kind, flags, number, lease.pool, site, payload))
 
         intended = _ns(lease.intended) if lease.intended is not None else 0
         requested, acquired = _ns(lease.requested), _ns(lease.acquired)

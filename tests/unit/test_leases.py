@@ -8,6 +8,7 @@ from synthesis import EPOCH, PID, Lease, Operation, Sample, operations_of, throu
 from poolctl.analysis.columns import ENDS
 from poolctl.analysis.frames import LEASES
 from poolctl.analysis.leases import tables
+from poolctl.analysis.summary import analyse
 from poolctl.errors import InputError
 from poolctl.trace.events import LAYOUTS, Flag, Kind
 
@@ -143,7 +144,7 @@ def test_a_connection_that_is_checked_out_again_was_given_back_though_nobody_kno
 def test_without_its_request_a_lease_began_its_acquire_time_before_the_checkout(tmp_path):
     lease = row(write_run(tmp_path, [HELD], lose=[1]))
     assert lease["requested_at_s"] == pytest.approx(1.0)
-    assert pd.isna(lease["site"])
+    assert lease["site"] == "app/orders.py:42 handler"
     assert lease["hold_time_s"] == pytest.approx(0.5)
 
 
@@ -151,9 +152,31 @@ def test_a_lone_return_is_a_lease_of_which_only_the_end_is_known(tmp_path):
     run = write_run(tmp_path, [Lease(1.0, 0.1, sql=0.05)], lose=[1, 2, 3])
     lease = row(run)
     assert lease["end"] == "returned"
+    assert lease["function"] == "handler"
     assert pd.isna(lease["acquired_at_s"])
     assert pd.isna(lease["hold_time_s"])
     assert lease["ended_at_s"] == pytest.approx(1.1)
+
+
+def test_a_lease_whose_site_has_no_name_is_at_an_unknown_one_in_the_report(tmp_path):
+    run = write_run(tmp_path, [Lease(at, 0.5) for at in (1.0, 2.0)])
+    (events,) = run.event_files()
+    lines = run.names_file(events).read_text().splitlines(keepends=True)
+    run.names_file(events).write_text("".join(line for line in lines if '"site"' not in line))
+    assert tables(run).leases["site"].isna().all()
+    assert [(row.site, row.leases) for row in analyse(run).sites] == [("unknown", 2)]
+
+
+def test_what_was_seen_and_told_once_more_keeps_its_acquire_time(tmp_path):
+    run = write_run(tmp_path, [HELD])
+    (events,) = run.event_files()
+    raw = bytearray(events.read_bytes())
+    request = next(n for n in range(64, len(raw), 64) if raw[n + 24] == Kind.REQUEST)
+    again = raw[request : request + 64]
+    again[25] |= Flag.UNSEEN
+    again[:8] = (len(raw) // 64).to_bytes(8, "little")
+    events.write_bytes(raw + again)
+    assert row(run)["acquire_time_s"] == pytest.approx(0.35)
 
 
 def test_what_ended_before_the_run_began_is_not_part_of_it(tmp_path):

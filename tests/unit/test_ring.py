@@ -104,12 +104,50 @@ def test_a_record_that_is_never_finished_is_given_up_after_a_while_and_counted(p
     assert reader.dropped == 1
 
 
-def test_the_last_read_steps_over_the_unfinished_at_once(pair):
+def test_the_last_read_steps_over_what_is_never_finished(pair):
     writer, reader = pair
     for value in (1, 2, 3):
         sample(writer, value)
     writer._sequences[2 << 3] = 0
     assert values(reader.read(final=True)) == [1, 3]
+    assert reader.dropped == 1
+
+
+class FinishedBetween:
+    """The ring's sequences; after so many looks at them, the writer comes on and finishes the second record."""
+
+    def __init__(self, writer, view, looks, after):
+        self.writer, self.view, self.looks, self.after = writer, view, looks, after
+
+    def __getitem__(self, which):
+        found = self.view[which]
+        if isinstance(which, slice):
+            return FinishedBetween(self.writer, found, self.looks, self.after)
+        self._looked()
+        return found
+
+    def tolist(self):
+        found = self.view.tolist()
+        self._looked()
+        return found
+
+    def _looked(self):
+        self.looks.append(1)
+        if len(self.looks) == self.after:
+            self.writer._sequences[2 << 3] = 2
+
+
+@pytest.mark.parametrize("after", range(1, 40))
+def test_the_last_read_skips_nothing_that_is_finished_while_it_looks(pair, after):
+    writer, reader = pair
+    for value in (1, 2, 3):
+        sample(writer, value)
+    writer._sequences[2 << 3] = 0
+    whole = reader._sequences
+    reader._sequences = FinishedBetween(writer, whole, [], after)
+    assert values(reader.read(final=True)) == [1, 2, 3]
+    assert reader.dropped == 0
+    reader._sequences = whole
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 9, 20])
