@@ -51,7 +51,7 @@ async def open_engine(spec: TargetSpec) -> AsyncEngine:
     url = parse_url(spec.url)
     dialect: Any = url.get_dialect(_is_async=True)
     pools.refuse_unknown(dialect.get_pool_class(url), spec)
-    return _create(url, spec, connect_args=_name_tag(url, LOAD_NAME), **pools.engine_arguments(spec))
+    return _create(url, spec, connect_args=name_tag(url, LOAD_NAME), **pools.engine_arguments(spec))
 
 
 def parse_url(text: str) -> URL:
@@ -121,8 +121,9 @@ async def _check(spec: TargetSpec, patience_s: float) -> ServerInfo:
         connection = await connect(engine, patience_s)
         try:
             # A creator and PGHOST may lead elsewhere than the URL says: then only the server knows where it is.
-            permission.refuse_distant(spec, await asyncio.wait_for(probes.where(connection), patience_s))
-            return await asyncio.wait_for(probes.server_info(connection), patience_s)
+            hosts = await asyncio.wait_for(connection.run_sync(probes.where), patience_s)
+            permission.refuse_distant(spec, hosts)
+            return await asyncio.wait_for(connection.run_sync(probes.server_info), patience_s)
         finally:
             await connection.close()
     except Exception as error:  # noqa: BLE001 - drivers raise what they like
@@ -136,15 +137,23 @@ async def _check(spec: TargetSpec, patience_s: float) -> ServerInfo:
 
 
 async def watch_engine(spec: TargetSpec) -> AsyncEngine:
-    """Return an engine beside the target's own, without a pool: for poolctl's watcher."""
+    """Return an engine beside the target's own, without a pool: for poolctl's watcher. The driver has to be async."""
     if spec.url is None:
-        theirs = (await open_engine(spec.with_pool(**dict.fromkeys(OVERRIDES)))).sync_engine
-        pool = theirs.pool
-        # Their creator, dialect and listeners, so their credentials too; not their pool, which is under test.
-        watch = NullPool(pool._creator, dialect=theirs.dialect, _dispatch=pool.dispatch)  # noqa: SLF001 - no public way
-        return AsyncEngine(Engine(watch, theirs.dialect, theirs.url))
-    url = parse_url(spec.url)
-    return _create(url, spec, connect_args=_name_tag(url, probes.WATCH_NAME), poolclass=NullPool)
+        theirs = await open_engine(spec.with_pool(**dict.fromkeys(OVERRIDES)))
+        return AsyncEngine(without_pool(theirs.sync_engine))
+    return beside(parse_url(spec.url), spec)
+
+
+def without_pool(theirs: Engine) -> Engine:
+    """Return an engine with their creator, dialect and listeners, so their credentials too; not with their pool."""
+    pool = theirs.pool
+    watch = NullPool(pool._creator, dialect=theirs.dialect, _dispatch=pool.dispatch)  # noqa: SLF001 - no public way
+    return Engine(watch, theirs.dialect, theirs.url)
+
+
+def beside(url: URL, spec: TargetSpec) -> AsyncEngine:
+    """Return an engine of poolctl's own for `url`, which names an async driver."""
+    return _create(url, spec, connect_args=name_tag(url, probes.WATCH_NAME), poolclass=NullPool)
 
 
 async def connect(engine: AsyncEngine, patience_s: float = CONNECT_S) -> AsyncConnection:
@@ -163,7 +172,7 @@ def _create(url: URL, spec: TargetSpec, **arguments: Any) -> AsyncEngine:
         raise failures.explain(error, spec.shown, spec.url) from None
 
 
-def _name_tag(url: URL, name: str) -> dict[str, Any]:
+def name_tag(url: URL, name: str) -> dict[str, Any]:
     """Return the connect_args that make the server show our sessions as `name`; none where the user named them."""
     if url.get_backend_name() != "postgresql" or "application_name" in url.query:
         return {}

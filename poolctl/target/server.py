@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.engine import Connection
 
 from poolctl.errors import TargetError
 from poolctl.redact import scrub
 from poolctl.target import failures, probes
-from poolctl.target.engine import CONNECT_S, connect, watch_engine
+from poolctl.target.beside import Beside
+from poolctl.target.engine import CONNECT_S
 from poolctl.target.spec import TargetSpec
 from poolctl.trace.report import ServerInfo
 
@@ -31,7 +32,6 @@ GRACE_S = 3.0
 one backend, which is not a loss."""
 
 RETRY_S = 0.25
-CLOSE_S = 3.0
 
 Answer = TypeVar("Answer")
 
@@ -48,12 +48,13 @@ class ServerWatch:
         """What this role or this server does not show, one line each."""
         self.lost: TargetError | None = None
         """The loss of the server, once it was seen."""
+        self.connects = 0
+        """How often it had to connect: more than once means that the server dropped it."""
         self._spec = spec
         self._answer_s = answer_s
         self._grace_s = grace_s
         self._turn = asyncio.Lock()
-        self._engine: AsyncEngine | None = None
-        self._connection: AsyncConnection | None = None
+        self._beside = Beside(spec)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="poolctl-server-watch", daemon=True)
         self._thread.start()
@@ -84,8 +85,10 @@ class ServerWatch:
                 f"the server was lost: {error.message}", "look into its log; the run so far is kept"
             )
             raise self.lost from None
-        if sample is not None and sample["hidden"]:
-            self._add_blind(probes.HIDDEN)
+        if sample is not None:
+            sample["connects"] = self.connects
+            if sample["hidden"]:
+                self._add_blind(probes.HIDDEN)
         return sample
 
     def close(self) -> None:
@@ -93,7 +96,7 @@ class ServerWatch:
         if self._loop.is_closed():
             return
         with contextlib.suppress(Exception):
-            self._ask(self._disconnect(dispose=True))
+            self._ask(self._beside.dispose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -106,18 +109,19 @@ class ServerWatch:
             future.cancel()
             raise
 
-    async def _answer(self, question: Callable[[AsyncConnection], Awaitable[Answer]], grace_s: float) -> Answer | None:
+    async def _answer(self, question: Callable[[Connection], Answer], grace_s: float) -> Answer | None:
         """Ask on the open connection; when it is gone, on new ones until `grace_s` passed. None: cannot be seen."""
         give_up_at: float | None = None
         while True:
             async with self._turn:  # one connection answers one question at a time
+                connected = self._beside.connected
                 try:
-                    if self._connection is None:
-                        self._connection = await self._connect()
-                    return await asyncio.wait_for(question(self._connection), self._answer_s)
+                    if not connected:
+                        await self._beside.connect(min(CONNECT_S, self._answer_s))
+                        self.connects, connected = self.connects + 1, True
+                    return await asyncio.wait_for(self._beside.ask(question), self._answer_s)
                 except Exception as error:  # noqa: BLE001 - drivers raise what they like; all is explained or counted
-                    connected = self._connection is not None
-                    await self._disconnect()
+                    await self._beside.disconnect()
                     reason = failures.explain(error, self._spec.shown, self._spec.url)
                     if not isinstance(reason, TargetError):
                         raise reason from None
@@ -130,21 +134,6 @@ class ServerWatch:
             if self._loop.time() >= give_up_at:
                 raise reason
             await asyncio.sleep(RETRY_S)
-
-    async def _connect(self) -> AsyncConnection:
-        if self._engine is None:
-            self._engine = await watch_engine(self._spec)
-        return await connect(self._engine, min(CONNECT_S, self._answer_s))
-
-    async def _disconnect(self, *, dispose: bool = False) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(CLOSE_S):
-                    await connection.invalidate()  # asks nothing of a server that may be gone or frozen
-                    await connection.close()
-        if dispose and self._engine is not None:
-            await self._engine.dispose()
 
     def _add_blind(self, line: str) -> None:
         if line not in self.blind:

@@ -1,6 +1,6 @@
 """`--engine module:attribute`: an application's own engine, found from the current directory.
 
-In: the text after `--engine`. Out: its AsyncEngine, or one clear UsageError with the place in the application's code.
+In: the text after `--engine`. Out: its engine, or one clear UsageError with the place in the application's code.
 Importing a module runs the application's code, in this process.
 """
 
@@ -13,7 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, overload
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,10 +24,14 @@ from poolctl.redact import scrub
 FORM = "write it as package.module:attribute, seen from the current directory"
 
 
-async def find(path: str) -> AsyncEngine:
+@overload
+async def find(path: str) -> AsyncEngine: ...
+@overload
+async def find(path: str, *, sync: bool) -> AsyncEngine | Engine: ...
+async def find(path: str, *, sync: bool = False) -> AsyncEngine | Engine:
     """Return the AsyncEngine at `path` (`module:attribute`), calling it, and awaiting it, when it is a function.
 
-    Call it on the loop that will use the engine. Raises UsageError.
+    With `sync` an Engine will do, too. Call it on the loop that will use the engine. Raises UsageError.
     """
     module_name, colon, attribute = path.partition(":")
     if not colon or not all(part.isidentifier() for part in [*module_name.split("."), *attribute.split(".")]):
@@ -35,7 +39,7 @@ async def find(path: str) -> AsyncEngine:
     found = _attribute(_module(module_name, path), attribute, path)
     if callable(found) and not isinstance(found, AsyncEngine | Engine):
         found = await _call(found, path)
-    if isinstance(found, AsyncEngine):
+    if isinstance(found, AsyncEngine) or (sync and isinstance(found, Engine)):
         return found
     raise _not_async(found, path)
 

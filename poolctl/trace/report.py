@@ -97,6 +97,19 @@ class ServerInfo:
     """Sessions of others, poolctl's own excluded."""
     cores: int | None = None
     """Cores of the server's machine, where that is known: the embedded server's, or one on this machine."""
+    idle_timeout_s: float | None = None
+    """The server closes a session that was idle for so long (idle_session_timeout; MySQL: wait_timeout); None: never,
+    or unknown."""
+    interactive_timeout_s: float | None = None
+    """The same for interactive clients (MySQL)."""
+    idle_in_transaction_timeout_s: float | None = None
+    statement_timeout_s: float | None = None
+    lock_timeout_s: float | None = None
+    max_used_connections: int | None = None
+    """Most sessions at once since the server started (MySQL)."""
+    uptime_s: float | None = None
+    replica: bool | None = None
+    """It takes no writes: a standby, or read_only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +301,7 @@ class Backtest:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A run at the recommended settings, beside its prediction (`--verify`)."""
+    """A run on the same arrivals at other settings, beside its prediction (`--verify`, `--sweep`)."""
 
     run_id: str
     settings: PoolSettings
@@ -296,6 +309,17 @@ class Verified:
     measured_wait_time_s: Dist
     measured_timeout_rate: float
     met: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """One run, predicted from another one, beside its measurement."""
+
+    run_id: str
+    settings: PoolSettings
+    from_run: str
+    """The run whose leases the model was fitted to."""
+    backtest: Backtest
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,11 +337,20 @@ class Sizing:
     notes: list[str] = field(default_factory=list)
     """What the advice holds for, and what it does not."""
     verified: Verified | None = None
+    """The recommendation, tried."""
     model: str = ""
     """constant holds | database (holds that grow with concurrency) | "" where none was run."""
     knee: int | None = None
     """Connections per process beyond which the database only gets slower; None: not reached, or not known."""
     rules_of_thumb: list[RuleOfThumb] = field(default_factory=list)
+    measured: list[Verified] = field(default_factory=list)
+    """Every run that was made to prove or to correct the predictions, one entry a run."""
+    corrected: str = ""
+    """How measurements changed the recommendation; empty: they did not."""
+    across: list[Across] = field(default_factory=list)
+    """With several runs: each predicted from the others."""
+    no_size: bool = False
+    """No pool size meets the objective: an answer, where `recommended` is otherwise missing for want of evidence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from typing import Any
 import asyncpg
 import psutil
 import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
 
 from poolctl.errors import TargetError, UsageError
 from poolctl.target import probes
@@ -111,11 +113,11 @@ def test_the_watcher_is_named_reads_only_and_leaves_no_transaction_open(
     row = asyncio.run(scene())
     assert (row["state"], row["xact_start"]) == ("idle", None)
 
-    async def write(connection: Any) -> None:
-        await connection.execute(probes.text("create table written (n int)"))
+    def write(connection: Connection) -> None:
+        connection.execute(text("create table written (n int)"))
 
     with pytest.raises(Exception, match="read-only transaction"):
-        watch._ask(write(watch._connection))
+        watch._ask(watch._beside.ask(write))
 
 
 def test_a_role_without_privileges_counts_sessions_and_says_what_it_cannot_see(own: EmbeddedPostgres) -> None:
@@ -233,7 +235,7 @@ def test_an_unreachable_server_is_told_at_once_and_a_bad_target_as_what_it_is() 
     nowhere = TargetSpec(url="postgresql+asyncpg://u@/db?host=/nowhere-at-all")
     with ServerWatch(nowhere) as watch, pytest.raises(TargetError, match="connection refused"):
         watch.probe()
-    with ServerWatch(TargetSpec(url="postgresql://u@/db")) as watch, pytest.raises(UsageError, match="names no driver"):
+    with ServerWatch(TargetSpec(url="nosuch://u@/db")) as watch, pytest.raises(UsageError, match="no driver 'nosuch'"):
         watch.sample()
 
 
