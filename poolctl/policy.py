@@ -5,6 +5,7 @@ In: nothing. Out: one frozen record, its defaults FIELD.md section 2, every figu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -27,6 +28,10 @@ class Policy:
     hold_time_batch_s: float = 120.0
     """Up to here a hold above the warning is tolerated, for batch work only."""
     hold_time_alert_s: float = 300.0
+    hold_time_objective_s: float = 30.0
+    """What the p95 of hold_time is held to where no objective says it (`--slo "p95 hold < 2s"`)."""
+    caller_timeout_s: float = math.inf
+    """After so long callers give up, whatever the pool does. Infinite: not known."""
     active_ratio_low: float = 0.3
     """Active ÷ open below this: oversized."""
     active_ratio_warning: float = 0.6

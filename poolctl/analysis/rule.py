@@ -13,6 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
+from poolctl.analysis.breakdown import time_values
+from poolctl.analysis.stats import quantile
 from poolctl.analysis.sweep import Floats
 from poolctl.analysis.view import Bools, View
 from poolctl.trace.report import Finding, Severity
@@ -63,6 +65,12 @@ def graded(value: float, warning: float, alert: float) -> Severity | None:
     if value > alert:
         return Severity.ERROR
     return Severity.WARNING if value > warning else None
+
+
+def suffers(view: View) -> bool:
+    """Whether requests suffered: one timed out, or the p95 of the acquire time is above the policy."""
+    p95 = quantile(np.sort(time_values(view, "acquire")), 0.95)
+    return view.timed_out > 0 or (p95 is not None and p95 > view.policy.acquire_time_warning_s)
 
 
 def bands(measured: str, warning: float, alert: float, show: Callable[[float], str] = format_seconds) -> str:

@@ -7,6 +7,7 @@ and step functions over time. Rules, validity checks and the verdict read it; it
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from poolctl.analysis import sweep
+from poolctl.analysis import lifetimes, sweep
 from poolctl.analysis.leases import Pool, Tables
+from poolctl.analysis.objectives import Objective
 from poolctl.analysis.sweep import Floats, Ints, Steps
 from poolctl.policy import Policy
 from poolctl.trace.report import PoolSettings, SiteRow, TargetInfo
@@ -40,6 +42,8 @@ class View:
     policy: Policy = field(default_factory=Policy)
     server_samples: list[dict[str, Any]] = field(default_factory=list)
     """Lines of server.jsonl, as `target.probes.sessions` makes them."""
+    objectives: Sequence[Objective] = ()
+    """What the run is held to."""
 
     def column(self, name: str) -> Floats:
         """Return a time or an instant of every lease, in the order of the requests."""
@@ -168,23 +172,17 @@ class View:
             parts.append(Steps(opened.at, np.maximum(opened.level - size, 0)))
         return sweep.total(parts)
 
-    def _opened(self, key: tuple[int, str]) -> Steps | None:
-        """Connections that a pool has open; None where capture did not see them opened."""
+    @cached_property
+    def open_connections(self) -> Steps | None:
+        """Connections open, held or idle, all pools together; None where the run does not tell."""
+        parts = [self._opened(key, seen=False) for key in self.pool_keys[1]]
+        known = [part for part in parts if part is not None]
+        return sweep.total(known) if known and len(known) == len(parts) else None
+
+    def _opened(self, key: tuple[int, str], *, seen: bool = True) -> Steps | None:
+        """Connections that a pool has open; None where the run does not tell."""
         numbers = [pool.number for pool in self.tables.pools if (pool.process, pool.engine or str(pool.number)) == key]
-        frame = self.tables.connections
-        rows = frame[(frame["process"] == key[0]) & frame["pool"].isin(numbers)]
-        opened = rows[rows["event"] == "opened"]
-        if opened.empty:
-            return None
-        gone = dict(
-            zip(rows["connection"][rows["event"] == "closed"], rows["at_s"][rows["event"] == "closed"], strict=True)
-        )
-        leases = self.tables.leases
-        left = leases[(leases["process"] == key[0]) & leases["end"].isin(["detached"])]
-        for connection, at in zip(left["connection"], left["ended_at_s"], strict=True):
-            gone[connection] = min(at, gone.get(connection, at))
-        ends = np.array([gone.get(connection, np.nan) for connection in opened["connection"]], np.float64)
-        return sweep.count(opened["at_s"].to_numpy(dtype=np.float64), ends)
+        return lifetimes.opened(self.tables, key[0], numbers, seen=seen)
 
     @cached_property
     def sites(self) -> list[SiteRow]:

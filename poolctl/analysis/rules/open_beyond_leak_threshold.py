@@ -3,7 +3,8 @@
 What it detects
     Leases that are still open although the operation that took them is over, or that have been open for longer than
     three times the longest finished hold of their site (at least 5 s; where the site never finished a hold, the
-    warning threshold of hold_time; at the latest its alert threshold).
+    warning threshold of hold_time; at the latest its alert threshold). One that comes back within the window is
+    retracted: it is counted, and no longer called a leak.
 
 Why it matters
     Each leaked connection makes the pool smaller for good. When the last one is gone, every request waits for
@@ -22,12 +23,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from poolctl.analysis.rule import Rule, bands, sites_of, times, where
-from poolctl.analysis.view import View
+from poolctl.analysis.view import LEAK_FLOOR_S, LEAK_TIMES, View
 from poolctl.trace.report import Finding, Severity
 from poolctl.units import format_seconds
 
 RULE = Rule("PC101", "open-beyond-leak-threshold", Severity.ERROR)
+MOST = 1_000
+"""Late returns that are looked at."""
 
 
 def check(view: View) -> Iterator[Finding]:
@@ -48,6 +53,11 @@ def check(view: View) -> Iterator[Finding]:
     ]
     if outlived:
         evidence.append(f"{times(outlived, 'lease')} outlived the operation that took the connection")
+    retracted = _retracted(view)
+    if retracted:
+        evidence.append(
+            f"retracted: {times(retracted, 'lease')} that looked leaked too and came back within the window"
+        )
     yield RULE.finding(
         f"{times(count, 'connection')} taken and never returned",
         evidence,
@@ -56,3 +66,17 @@ def check(view: View) -> Iterator[Finding]:
         confidence="high" if outlived and not view.tables.capture.dropped else "medium",
         sites=sites,
     )
+
+
+def _retracted(view: View) -> int:
+    """Return how many leases of the sites that leak looked leaked for a while, and were returned after all."""
+    site, _ = view.codes("site")
+    began, ended, held = view.column("acquired_at_s"), view.column("ended_at_s"), view.column("hold_time_s")
+    with np.errstate(invalid="ignore"):
+        late = np.flatnonzero((held > LEAK_FLOOR_S) & ~view.leaked & np.isin(site, site[view.leaked & view.open]))
+    count = 0
+    for lease in late[:MOST]:
+        others = held[(site == site[lease]) & (ended < began[lease] + LEAK_FLOOR_S)]
+        usual = LEAK_TIMES * float(np.nanmax(others)) if len(others) else view.policy.hold_time_warning_s
+        count += held[lease] > max(usual, LEAK_FLOOR_S)
+    return count

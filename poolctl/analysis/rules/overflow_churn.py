@@ -20,10 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from poolctl.analysis.breakdown import time_values
 from poolctl.analysis.rule import Rule
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, Severity
-from poolctl.units import format_share
+from poolctl.units import format_seconds, format_share
 
 RULE = Rule("PC204", "overflow-churn", Severity.WARNING)
 SHARE = 0.01
@@ -41,11 +42,14 @@ def check(view: View) -> Iterator[Finding]:
     if again < FEWEST or again / checkouts <= SHARE:
         return
     peak = -(-view.checked_out.peak // max(1, len(view.pool_keys[1])))
+    paid = time_values(view, "connect")
+    price = f", {format_seconds(float(paid.mean()))} each on average" if len(paid) else ""
     yield RULE.finding(
         f"{again:,} connections were opened again: {format_share(again / checkouts)} of the checkouts",
         [
             f"{view.opened:,} opened for a peak of {view.checked_out.peak} held at once, in {checkouts:,} checkouts",
-            f"threshold {format_share(SHARE)} of the checkouts",
+            f"{1000 * view.opened / checkouts:.0f} connects per 1,000 checkouts, each paid by a caller{price}",
+            f"threshold {format_share(SHARE)} of the checkouts beyond what the peak explains",
         ],
         f"pool_size={max(size, peak)}, so that connections stay open (now {size})",
         confidence="high" if view.overflow.peak else "medium",

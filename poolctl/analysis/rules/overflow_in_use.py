@@ -1,7 +1,8 @@
 """The pool lives on its overflow.
 
 What it detects
-    More than the policy's share of max_overflow open at once.
+    More than the policy's share of max_overflow open at once. It names who held the connections when most were open:
+    since when, at which line.
 
 Why it matters
     Overflow is the safety valve: connections beyond pool_size are opened while a request waits for them and closed when
@@ -21,9 +22,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from poolctl.analysis.breakdown import time_values
-from poolctl.analysis.rule import Rule, bands
-from poolctl.analysis.stats import quantile
+from poolctl.analysis.holders import holders
+from poolctl.analysis.rule import Rule, bands, sites_of, suffers
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, Severity
 from poolctl.units import format_share
@@ -41,17 +41,22 @@ def check(view: View) -> Iterator[Finding]:
     used = peak / allowed
     if used <= policy.overflow_warning:
         return
+    at_s = float(view.overflow.at[int(np.argmax(view.overflow.level))])
+    starts, ends = view.held
+    with np.errstate(invalid="ignore"):
+        there = (starts <= at_s) & (np.isnan(ends) | (ends > at_s))
     each = -(-peak // max(1, len(view.pool_keys[1])))
     yield RULE.finding(
         f"{peak} of {allowed} overflow connections were open at once",
-        [bands(f"{format_share(used)} of max_overflow", policy.overflow_warning, policy.overflow_alert, format_share)],
+        [
+            bands(
+                f"{format_share(used)} of max_overflow", policy.overflow_warning, policy.overflow_alert, format_share
+            ),
+            f"at {at_s:.2f} s, with {peak} of the overflow open, connections were",
+            *holders(view, at_s),
+        ],
         f"pool_size={settings.pool_size + each}, max_overflow={max(0, (settings.max_overflow or 0) - each)}: "
         "the same total, kept open",
-        severity=Severity.ERROR if used >= policy.overflow_alert and _short(view) else Severity.WARNING,
+        severity=Severity.ERROR if used >= policy.overflow_alert and suffers(view) else Severity.WARNING,
+        sites=sites_of(view, there, np.nan_to_num(np.minimum(ends, view.length_s) - starts)),
     )
-
-
-def _short(view: View) -> bool:
-    """Whether requests suffered: a safety valve that was opened fully, and sufficed, did its work."""
-    p95 = quantile(np.sort(time_values(view, "acquire")), 0.95)
-    return view.timed_out > 0 or (p95 is not None and p95 > view.policy.acquire_time_warning_s)

@@ -1,24 +1,27 @@
 """The pools together may open more connections than the server allows.
 
 What it detects
-    Processes × (pool_size + max_overflow) above max_connections − reserved − the sessions of others.
+    Processes × (pool_size + max_overflow) above max_connections − reserved − the sessions of others; and, as a note,
+    a budget that holds, but not while a rolling deploy runs old and new processes side by side.
 
 Why it matters
     When all pools are full at once the server refuses: "too many clients already", for everybody who shares it. A
-    rolling deploy runs old and new processes side by side, and needs twice the budget.
+    rolling deploy needs twice the budget.
 
 How to fix it
     Fewer or smaller pools: the advice names the capacity that fits. Or a pooler (PgBouncer) in front of the server.
 
 When it is wrong
-    Other sessions were counted once, when the run began. Where a pooler is in between, its limit counts, not the
-    server's.
+    Other sessions were counted once, when the run began; of those, the pools' own that were open already are taken off
+    as far as they were used. Where a pooler is in between, its limit counts, not the server's.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+
+import numpy as np
 
 from poolctl.analysis.rule import Rule
 from poolctl.analysis.view import View
@@ -32,16 +35,36 @@ def check(view: View) -> Iterator[Finding]:
     server, each = view.target.server, view.settings.capacity
     if server.max_connections is None or each is None or not math.isfinite(each):
         return
-    processes = max(1, len(view.pool_keys[1]))
-    reserved, others = server.reserved_connections or 0, server.in_use or 0
+    processes = max(1, len(view.pool_keys[1]), int(view.tables.meta.get("assumed_processes") or 0))
+    reserved, others = server.reserved_connections or 0, max(0, (server.in_use or 0) - _ours_before(view))
     budget = server.max_connections - reserved - others
-    if processes * each <= budget:
-        return
-    yield RULE.finding(
-        f"{processes} × {each:g} connections may be asked for, {budget} are there",
-        [
-            f"max_connections {server.max_connections} − {reserved} reserved − {others} of others = {budget}",
-            f"the pools may open {processes * each:g}",
-        ],
-        f"pool_size + max_overflow ≤ {max(1, budget // processes)} a process (half of it with rolling deploys)",
-    )
+    wanted = _wanted(view, processes, each)
+    evidence = [
+        f"max_connections {server.max_connections} − {reserved} reserved − {others} of others = {budget}",
+        f"the pools may open {wanted:g}",
+    ]
+    fits = f"pool_size + max_overflow ≤ {max(1, budget // processes)} a process (half of it with rolling deploys)"
+    if wanted > budget:
+        yield RULE.finding(f"{processes} × {each:g} connections may be asked for, {budget} are there", evidence, fits)
+    elif 2 * wanted > budget:
+        yield RULE.finding(
+            f"{processes} × {each:g} connections fit into {budget}, but not twice, as a rolling deploy needs them",
+            [*evidence, f"old and new processes side by side: {2 * wanted:g}"],
+            f"pool_size + max_overflow ≤ {max(1, budget // (2 * processes))} a process, or deploy without overlap",
+            severity=Severity.INFO,
+        )
+
+
+def _wanted(view: View, processes: int, each: float) -> float:
+    """Return what all pools together may open; pools that differ count with what each of them may."""
+    capacities = [pool.settings.capacity for pool in view.pools]
+    known = [one for one in capacities if one is not None and math.isfinite(one)]
+    return sum(known) if len(known) == processes else processes * each
+
+
+def _ours_before(view: View) -> int:
+    """Return how many of the server's sessions at the beginning were the pools' own: open before they were watched."""
+    leases = view.tables.leases
+    used = leases[leases["connection"] > 0].sort_values("acquired_at_s", kind="stable")
+    first = used.drop_duplicates(["process", "connection"])
+    return int((~first["fresh"].to_numpy(dtype=np.bool_) & (first["backend_pid"] > 0)).sum())

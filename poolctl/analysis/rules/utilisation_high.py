@@ -1,7 +1,7 @@
 """The pool is nearly always full.
 
 What it detects
-    A mean of connections held above the policy's share of the capacity.
+    A mean of connections held above the policy's share of the capacity. While nobody waits it is only noted.
 
 Why it matters
     Waiting grows without bound as utilisation nears one: a little more load, or holds a little longer, and requests
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from poolctl.analysis.rule import Rule, bands, graded, sites_of
+from poolctl.analysis.rule import Rule, bands, graded, sites_of, suffers
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, Severity
 from poolctl.units import format_share
@@ -49,6 +49,6 @@ def check(view: View) -> Iterator[Finding]:
                 )
             ],
             "raise pool_size as recommended, or shorten the holds",
-            severity=severity,
+            severity=severity if suffers(view) else Severity.INFO,
             sites=sites_of(view, view.acquired, held),
         )
