@@ -30,6 +30,9 @@ PRIMARY_SHARE = 0.8
 LEFT_OUT = 0.2
 """Share of a side's runs that may be left out because they do not count; beyond it nothing is concluded."""
 
+NEW = ("leaks", "nested checkouts")
+"""Facts that one run shows where the base has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -207,3 +210,16 @@ def _kinds(side: Sequence[Evidence]) -> str:
 def primary_of(against: Against) -> Measure | None:
     """Return the tested time."""
     return next((row for row in against.measures if row.role is Role.PRIMARY), None)
+
+
+def proven(made: Comparison) -> bool:
+    """Whether a fact alone fails the gate, so that it may be seen after any pair and spends nothing of alpha.
+
+    A leak or a nested checkout that the base does not have; or a number a lease the same in every run of a side.
+    """
+    failed = [row for one in made.scenarios for row in one.measures if row.verdict is Outcome.FAIL]
+    return any(
+        (row.name in NEW and not row.base) or (row.ci is not None and row.ci[0] == row.ci[1])
+        for row in failed
+        if row.role is Role.STRUCTURE
+    )

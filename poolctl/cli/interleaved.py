@@ -1,8 +1,8 @@
 """Interleaved: base and head in turns on the same tapes, ABBA, until it is decided. What `poolctl compare --ab` does.
 
 In: scenarios, two sides (options of loadtest, a directory, an interpreter), what was declared. Out: runs on disk, a
-comparison. Each run is a process of its own, so that two checkouts can have their own environments; its arguments go
-through a pipe, as a URL may hold a password.
+comparison. Each side is a process of its own (`cli.side_process`), so that two checkouts can have their own
+environments.
 """
 
 from __future__ import annotations
@@ -10,54 +10,28 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import math
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from poolctl.analysis.compare import Declared, compare, primary_of
+from poolctl.analysis.compare import Declared, compare, primary_of, proven
 from poolctl.analysis.evidence import Evidence, evidence
 from poolctl.cli import noise, sides, streams
 from poolctl.cli.comparing import counted
 from poolctl.cli.output import Output
+from poolctl.cli.side_process import SideProcess, Variant
 from poolctl.config import Settings
-from poolctl.errors import Exit, PoolctlError, TargetError, UsageError
+from poolctl.errors import UsageError
 from poolctl.report import render_comparison
 from poolctl.trace.comparison import Comparison
 from poolctl.trace.report import Outcome
 from poolctl.trace.run import Run, write_text
 from poolctl.units import format_seconds
 
-CHILD = "import json, sys; from poolctl.cli import main; sys.exit(main(json.load(sys.stdin)))"
-USABLE = (Exit.DONE, Exit.GATE_FAILED, Exit.INCONCLUSIVE)
-"""Exit codes of a run that can be compared: the gate of the single run does not matter here."""
 BASE, HEAD = "base", "head"
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One side: how it is run."""
-
-    name: str
-    options: tuple[str, ...] = ()
-    """Of `poolctl loadtest`, after those of both sides."""
-    directory: Path | None = None
-    """A checkout; None: here."""
-    python: str | None = None
-    """The interpreter of its environment, with poolctl in it; None: this one."""
-
-    @property
-    def shown(self) -> str:
-        """The side as a person may see it."""
-        from poolctl.redact import scrub
-
-        said = [" ".join(self.options), f"in {self.directory}" if self.directory else "", self.python or ""]
-        return scrub(" ".join(part for part in said if part)) or "as it is"
 
 
 @dataclass(frozen=True)
@@ -98,8 +72,8 @@ def run(contest: Contest, settings: Settings, output: Output) -> int:
         for scenario in contest.scenarios:
             noise.refuse_blind(settings, Path(scenario.partition(":")[0]).stem, contest.pairs, contest.declared)
     try:
-        with _server(contest) as extra:
-            made = _play(contest, extra, settings)
+        with _processes(contest) as processes, _server(contest) as extra:
+            made = _Play(contest, extra, settings, processes).until_decided()
     except KeyboardInterrupt:
         streams.say(f"interrupted; the runs made until then are kept under {contest.root}")
         raise
@@ -109,6 +83,17 @@ def run(contest: Contest, settings: Settings, output: Output) -> int:
     output.deliver_comparison(made)
     streams.say(f"Compare these runs again: poolctl compare {contest.root / BASE} {contest.root / HEAD}")
     return made.exit_code
+
+
+@contextlib.contextmanager
+def _processes(contest: Contest) -> Iterator[tuple[SideProcess, SideProcess]]:
+    """One process a side, both started at once: they import while the server starts."""
+    with contextlib.ExitStack() as stack:
+        made = []
+        for variant in contest.variants:
+            made.append(SideProcess(variant, (contest.root / variant.name).absolute()))
+            stack.callback(made[-1].close)
+        yield made[0], made[1]
 
 
 @contextlib.contextmanager
@@ -123,41 +108,62 @@ def _server(contest: Contest) -> Iterator[tuple[str, ...]]:
         yield ("--url", server.url, "--allow-writes")
 
 
-def _play(contest: Contest, extra: Sequence[str], settings: Settings) -> Comparison:
-    looks = contest.looks()
-    found: tuple[list[Evidence], list[Evidence]] = ([], [])
-    seeds = itertools.count(contest.seed)
-    spare = contest.pairs // 2
-    made: Comparison | None = None
-    for pair in range(1, contest.pairs + 1):
-        for scenario in contest.scenarios:
-            both = _pair(contest, pair, scenario, [*extra, "--seed", str(next(seeds))], settings)
-            while spare and (why := next((item.disturbed for item in both if item.disturbed), "")):
-                spare -= 1  # what is seen of the machine decides this, and nothing of what was measured
-                _set_aside(contest, both, scenario, why)
-                both = _pair(contest, pair, scenario, [*extra, "--seed", str(next(seeds))], settings)
-            for side, item in zip(found, both, strict=True):
-                side.append(item)
-            _tell(contest, pair, scenario, found)
-        if pair in looks:
-            declared = dataclasses.replace(contest.declared, look=looks.index(pair) + 1)
-            names = (contest.variants[0].shown, contest.variants[1].shown)
-            foreign = sides.differences(*found)
-            made = counted(compare(*found, declared, names=names, foreign=foreign), settings)
-            if not contest.calibrate and all(one.verdict is not Outcome.INCONCLUSIVE for one in made.scenarios):
-                break
-    assert made is not None  # noqa: S101 - the last pair is a look
-    return made
+class _Play:
+    """The runs of a comparison, and what is known after each pair."""
 
+    def __init__(
+        self, contest: Contest, extra: Sequence[str], settings: Settings, processes: tuple[SideProcess, SideProcess]
+    ) -> None:
+        self._contest = contest
+        self._extra = extra
+        self._settings = settings
+        self._processes = processes
+        self._seeds = itertools.count(contest.seed)
+        self._spare = contest.pairs // 2
+        self._found: tuple[list[Evidence], list[Evidence]] = ([], [])
 
-def _pair(
-    contest: Contest, pair: int, scenario: str, more: Sequence[str], settings: Settings
-) -> tuple[Evidence, Evidence]:
-    """Run both sides on one tape: ABBA, so that what drifts with time meets both alike."""
-    runs = {}
-    for side in (0, 1) if pair % 2 else (1, 0):
-        runs[side] = evidence(_one(contest, contest.variants[side], scenario, more), settings.policy)
-    return runs[0], runs[1]
+    def until_decided(self) -> Comparison:
+        """Make pair after pair until a look decides, or a fact does; return the comparison."""
+        contest = self._contest
+        looks = contest.looks()
+        for pair in range(1, contest.pairs + 1):
+            for scenario in contest.scenarios:
+                for side, item in zip(self._found, self._sound_pair(pair, scenario), strict=True):
+                    side.append(item)
+                _tell(contest, pair, scenario, self._found)
+            if contest.calibrate and pair < contest.pairs:
+                continue
+            made = self._compared(self._found, next(number for number, at in enumerate(looks, start=1) if at >= pair))
+            decided = pair in looks and all(one.verdict is not Outcome.INCONCLUSIVE for one in made.scenarios)
+            if decided or proven(made) or pair == contest.pairs:
+                return made
+        raise AssertionError("the last pair is a look")
+
+    def _compared(self, found: tuple[list[Evidence], list[Evidence]], look: int = 1) -> Comparison:
+        variants = self._contest.variants
+        declared = dataclasses.replace(self._contest.declared, look=look)
+        foreign = sides.differences(*found)
+        made = compare(*found, declared, names=(variants[0].shown, variants[1].shown), foreign=foreign)
+        return counted(made, self._settings)
+
+    def _sound_pair(self, pair: int, scenario: str) -> tuple[Evidence, Evidence]:
+        """Run both sides on one tape; again, on another, while the machine disturbs it and spare pairs are left."""
+        both = self._pair(pair, scenario)
+        while self._spare and (why := next((item.disturbed for item in both if item.disturbed), "")):
+            if proven(self._compared(([both[0]], [both[1]]))):
+                break  # a leak is a leak on a busy machine too
+            self._spare -= 1  # what is seen of the machine decides this, and nothing of what was measured
+            _set_aside(self._contest, both, scenario, why)
+            both = self._pair(pair, scenario)
+        return both
+
+    def _pair(self, pair: int, scenario: str) -> tuple[Evidence, Evidence]:
+        """Run both sides on one tape: ABBA, so that what drifts with time meets both alike."""
+        arguments = [scenario, *self._contest.common, *self._extra, "--seed", str(next(self._seeds))]
+        runs = {}
+        for side in (0, 1) if pair % 2 else (1, 0):
+            runs[side] = evidence(self._processes[side].run(arguments), self._settings.policy)
+        return runs[0], runs[1]
 
 
 def _set_aside(contest: Contest, both: Sequence[Evidence], scenario: str, why: str) -> None:
@@ -168,44 +174,6 @@ def _set_aside(contest: Contest, both: Sequence[Evidence], scenario: str, why: s
         (contest.root / variant.name / item.run).rename(aside / item.run)
     if not contest.quiet:
         streams.say(f"{scenario}: made again, this pair does not count: {why}")
-
-
-def _one(contest: Contest, variant: Variant, scenario: str, more: Sequence[str]) -> Run:
-    """Make one run in a process of its own and return it. Raises PoolctlError with what it said."""
-    place = (contest.root / variant.name).absolute()
-    arguments = ["loadtest", scenario, *contest.common, *more, *variant.options]
-    arguments += ["--quiet", "--format", "json", "--runs-dir", str(place)]
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, or the one the user named
-        [variant.python or sys.executable, "-P", "-c", CHILD],  # -P: a queue.py there must hide no module of Python's
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=variant.directory,
-        text=True,
-    )
-    try:
-        out, err = process.communicate(json.dumps(arguments))
-    except KeyboardInterrupt:
-        process.wait()  # it got the same Ctrl-C, and puts away what it holds
-        raise
-    if process.returncode == Exit.INTERRUPTED:
-        raise KeyboardInterrupt
-    try:
-        if process.returncode not in USABLE:
-            raise ValueError(process.returncode)
-        return Run(Path(json.loads(out)["run"]["path"]))
-    except (ValueError, KeyError, TypeError):
-        raise _failure(variant, process.returncode, err) from None
-
-
-def _failure(variant: Variant, code: int, err: str) -> PoolctlError:
-    lines = [line for line in err.splitlines() if line.strip()]
-    said = next((line.partition("error: ")[2] for line in lines if line.startswith("error: ")), "")
-    hint = next((line.partition("hint: ")[2] for line in lines if line.startswith("hint: ")), "")
-    kind = TargetError if code == Exit.TARGET else PoolctlError
-    if "No module named 'poolctl'" in err:
-        said, hint = f"{variant.python} has no poolctl", "install poolctl into that environment"
-    return kind(f"{variant.name}: {said or (lines or ['no answer'])[-1]}", hint)
 
 
 def _tell(contest: Contest, pair: int, scenario: str, found: tuple[list[Evidence], list[Evidence]]) -> None:

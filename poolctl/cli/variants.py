@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from poolctl.analysis.compare import Declared
-from poolctl.cli.interleaved import BASE, HEAD, Contest, Variant
+from poolctl.cli.interleaved import BASE, HEAD, Contest
+from poolctl.cli.side_process import Variant
 from poolctl.config import Settings
 from poolctl.errors import UsageError
 

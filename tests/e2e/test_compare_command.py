@@ -14,7 +14,8 @@ from command import poolctl
 from synthesis import operations_of, through_pool, write_run
 
 from poolctl.analysis.compare import Declared
-from poolctl.cli.interleaved import Contest, Variant, learn
+from poolctl.cli.interleaved import Contest, learn
+from poolctl.cli.side_process import Variant
 from poolctl.config import Settings
 from poolctl.trace.comparison import Comparison
 
