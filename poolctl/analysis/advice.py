@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from poolctl.analysis.demand import Demand
+from poolctl.analysis.case import Case
 from poolctl.analysis.goals import pooled, quantile
 from poolctl.analysis.pool_rules import Outcome
-from poolctl.analysis.search import Search
 from poolctl.trace.report import PoolSettings, ServerInfo
-from poolctl.units import format_seconds
+from poolctl.units import format_seconds, format_share
 
 RECYCLE_S = 1800.0
 """Where no idle limit on the path is known."""
@@ -25,6 +24,8 @@ CONNECTS_ALLOWED = 0.01
 """Overflow is kept where at most this share of the checkouts would open a connection."""
 FEW_CONNECTS = 3
 TIMEOUT_MOST_S = 30.0
+RECYCLE_SHARE = 0.001
+"""Opening recycled connections anew may cost this share of the slots' time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,23 @@ def timeout_for(
     return value, f"pool_timeout: at least {format_seconds(least)}, never longer than the caller's own timeout"
 
 
-def recycle_for(today: float | None) -> float:
-    """Return pool_recycle: today's where it is set, else 1800 s; half of any idle limit on the path is the upper
-    bound."""
-    return today if today is not None and today > 0 else RECYCLE_S
+def recycle_for(today: float | None, idle_limit_s: float | None = None, connect_s: float = 0.0) -> tuple[float, str]:
+    """Return pool_recycle and why: at most half of the shortest idle limit on the path; today's where that fits.
+
+    `connect_s` is what opening a connection costs: recycles take at most RECYCLE_SHARE of the slots' time, or the
+    sentence says that they do not.
+    """
+    today = today if today is not None and today > 0 else None
+    if idle_limit_s is None:
+        return (today, "") if today is not None else (RECYCLE_S, "")
+    most = idle_limit_s / 2
+    value = today if today is not None and today <= most else min(most, RECYCLE_S)
+    why = f"pool_recycle: at most half of the idle limit of {format_seconds(idle_limit_s)} on the path"
+    if connect_s > RECYCLE_SHARE * value:
+        why += (
+            f"; connects of {format_seconds(connect_s)} then cost {format_share(connect_s / value)} of the slots' time"
+        )
+    return float(round(value, 3)), why
 
 
 @dataclass(frozen=True)
@@ -93,54 +107,47 @@ class Chosen:
     """Why the server has no room for them; empty when it has."""
 
 
-def settle(
-    search: Search,
-    demands: Sequence[Demand],
-    grown: Sequence[Outcome],
-    size: int,
-    today: PoolSettings,
-    server: ServerInfo | None,
-    processes: int,
-    deadline_s: float | None,
-) -> Chosen:
+def settle(case: Case, grown: Sequence[Outcome], size: int) -> Chosen:
     """Return all settings for a pool_size. `grown` is what the model says at that size with headroom."""
-    room = budget(server)
-    ceiling = size if room.allowed is None else room.allowed // processes - size
-
-    def connect_share(overflow: int) -> float:
-        outcomes = search.at(demands, size, overflow)
-        beyond = sum(int(outcome.opened.sum()) for outcome in outcomes) - size * len(outcomes)
-        few = beyond <= FEW_CONNECTS  # of a short run a few are a large share, and say nothing
-        return 0.0 if few else beyond / max(sum(len(outcome.end) for outcome in outcomes), 1)
-
-    overflow = overflow_for(size, max(ceiling, 0), connect_share)
+    search, today, wishes = case.search, case.settings, case.wishes
+    room, at_once = budget(case.server), 2 if wishes.rolling else 1
+    ceiling = size if room.allowed is None else room.allowed // (case.processes * at_once) - size
+    overflow = overflow_for(size, max(ceiling, 0), lambda extra: _connect_share(case, size, extra))
     wait, held = (
         pooled(list(part)) for part in ([o.wait_s for o in grown], [o.ended_at_s - o.acquired_at_s for o in grown])
     )
     limit = min((goal.limit for goal in search.goals if goal.on_time), default=0.05)
     timeout, why = timeout_for(
-        today.pool_timeout_s, quantile(wait, 0.999), limit, deadline_s, float(np.nanquantile(held, 0.99))
+        today.pool_timeout_s, quantile(wait, 0.999), limit, wishes.deadline_s, float(np.nanquantile(held, 0.99))
     )
-    chosen = recommended(size, overflow, timeout, today)
+    connect_s = float(np.mean(case.demands[0].marks.connect_s))
+    recycle, because = recycle_for(today.pool_recycle_s, wishes.idle_limit_s, connect_s)
+    chosen = PoolSettings(size, overflow, timeout, recycle, today.pre_ping, today.lifo)
+    said = [why, because] if because else [why]
     if room.allowed is None:
-        return Chosen(chosen, [why])
-    total = processes * (size + overflow)
-    sum_text = f"{processes} × {size + overflow} = {total}"
-    if total > room.allowed:
+        return Chosen(chosen, said)
+    total = case.processes * (size + overflow)
+    sum_text = f"{case.processes} × {size + overflow} = {total}"
+    doubled = ", twice that in a rolling deploy," if wishes.rolling else ""
+    if at_once * total > room.allowed:
         hint = "fewer processes, a pooler, or shorter holds"
         return Chosen(
             chosen,
-            [why],
-            f"no setting fits: {sum_text} connections are needed, {room.allowed} are left ({room.text}): {hint}",
+            said,
+            f"no setting fits: {sum_text} connections{doubled} are needed, {room.allowed} are left ({room.text}): "
+            f"{hint}",
         )
     deploy = f"{'enough' if 2 * total <= room.allowed else 'not enough'} for a rolling deploy, which doubles them"
     text = f"budget: {sum_text} of {room.allowed} connections ({room.text}); {deploy}"
-    return Chosen(chosen, [why, text])
+    return Chosen(chosen, [*said, text])
 
 
-def recommended(size: int, overflow: int, timeout_s: float, today: PoolSettings) -> PoolSettings:
-    """Return the settings to paste."""
-    return PoolSettings(size, overflow, timeout_s, recycle_for(today.pool_recycle_s), today.pre_ping, today.lifo)
+def _connect_share(case: Case, size: int, overflow: int) -> float:
+    """Return the predicted share of the checkouts that open a connection beyond the first `size`."""
+    outcomes = case.search.at(case.demands, size, overflow)
+    beyond = sum(int(outcome.opened.sum()) for outcome in outcomes) - size * len(outcomes)
+    few = beyond <= FEW_CONNECTS  # of a short run a few are a large share, and say nothing
+    return 0.0 if few else beyond / max(sum(len(outcome.end) for outcome in outcomes), 1)
 
 
 def _round_up(seconds: float) -> float:

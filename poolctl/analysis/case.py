@@ -13,11 +13,12 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from poolctl.analysis import stats
 from poolctl.analysis.clients import closed_by_task, deadlock_floor, population_is_capped
 from poolctl.analysis.demand import Demand, Recorded, read_demand
 from poolctl.analysis.engines import choose
-from poolctl.analysis.goals import waiting_goals
-from poolctl.analysis.objectives import Objective
+from poolctl.analysis.goals import Goal, waiting_goals
+from poolctl.analysis.objectives import QUANTILES, Objective
 from poolctl.analysis.predict import rules_of
 from poolctl.analysis.search import Search
 from poolctl.analysis.structure import Structure
@@ -43,6 +44,24 @@ class HasTables(Protocol):
         """One row a statement; may be empty."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a person asked of sizing besides the objectives. The defaults ask for nothing."""
+
+    sizes: tuple[int, ...] = ()
+    """Sizes to predict besides those that the answer needs."""
+    overflows: tuple[int, ...] = ()
+    """Values of max_overflow to predict at each size; none: 0, and where `grid` is set what is sensible."""
+    grid: bool = False
+    """Predict a grid of sizes and overflows."""
+    deadline_s: float | None = None
+    """The caller's own timeout."""
+    idle_limit_s: float | None = None
+    """The shortest idle timeout on the path: server, proxy, firewall."""
+    rolling: bool = False
+    """During a deploy old and new processes run side by side: the server must have room for both."""
+
+
 @dataclass(frozen=True)
 class Case:
     """Everything one recommendation is made from."""
@@ -63,8 +82,7 @@ class Case:
     processes: int
     """How many will run."""
     server: ServerInfo | None = None
-    deadline_s: float | None = None
-    """The caller's own timeout."""
+    wishes: Wishes = Wishes()
     seed: int = 0
     floor: int = 1
     """Capacity below which tasks that hold several connections at once can block each other."""
@@ -75,6 +93,15 @@ class Case:
     def closed(self) -> bool:
         """Whether clients wait for each answer before they ask again."""
         return all(demand.client is not None for demand in self.demands)
+
+
+def too_few(goals: Sequence[Goal], requests: int) -> str | None:
+    """Return why so many requests cannot support the quantiles that the goals are about; None where they can."""
+    for goal in goals:
+        share = QUANTILES.get(goal.objective.statistic)
+        if share is not None and requests < (least := stats.needed(share)):
+            return f"no advice: {requests} requests were recorded, a {goal.objective.statistic} needs {least}"
+    return None
 
 
 def prepare(
@@ -93,6 +120,9 @@ def prepare(
     leases = leases[leases["requested_at_s"].notna()].reset_index(drop=True)
     if len(leases) < FEWEST:
         return f"no advice: {len(leases)} requests were recorded, a p95 needs {FEWEST}"
+    goals = waiting_goals(objectives)
+    if (few := too_few(goals, len(leases))) is not None:
+        return few
     if leases["wait_time_s"].isna().all():
         return "no advice: what this run was made from does not tell who waited, so no prediction can be checked"
     scripted = not operations.empty if scripted is None else scripted
@@ -116,7 +146,7 @@ def prepare(
     engine, structure, cost = choose(recorded, statements, rules, cores)
     if rules.wake_s:
         cost = max(cost, 8.0)  # the full event loop
-    search = Search(engine, waiting_goals(objectives), rules, cost)
+    search = Search(engine, goals, rules, cost)
     return Case(
         recorded.demands,
         recorded,

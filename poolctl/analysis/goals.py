@@ -53,9 +53,9 @@ class Goal:
             return float(times.mean())
         return quantile(times, QUANTILES.get(self.objective.statistic, 1.0))
 
-    def met(self, outcomes: Sequence[Outcome]) -> bool:
-        """Whether the prediction keeps to the limit."""
-        return self.objective.holds(self.value(outcomes))
+    def met(self, outcomes: Sequence[Outcome], margin: float = 0.0) -> bool:
+        """Whether the prediction keeps to the limit, also where times are longer by this share."""
+        return self.objective.holds(self.value(outcomes) * (1 + margin if self.on_time else 1))
 
 
 def pooled(parts: Sequence[Floats]) -> Floats:
@@ -80,9 +80,9 @@ def waiting_goals(objectives: Iterable[Objective | str]) -> list[Goal]:
     return found
 
 
-def all_met(goals: Sequence[Goal], outcomes: Sequence[Outcome]) -> bool:
-    """Whether every goal holds."""
-    return all(goal.met(outcomes) for goal in goals)
+def all_met(goals: Sequence[Goal], outcomes: Sequence[Outcome], margin: float = 0.0) -> bool:
+    """Whether every goal holds, with a margin for times."""
+    return all(goal.met(outcomes, margin) for goal in goals)
 
 
 def _decided_by_size(objective: Objective) -> bool:

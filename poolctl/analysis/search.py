@@ -43,6 +43,8 @@ class Search:
     """Work of one replay, against constant holds."""
     most: int = MOST
     """Connections per process beyond which no size is looked for."""
+    margin: float = 0.0
+    """Times have to keep to their limits also when they are longer by this share."""
 
     def at(self, demands: Sequence[Demand], size: int, overflow: int = 0) -> list[Outcome]:
         """Run the demands at this size."""
@@ -50,7 +52,7 @@ class Search:
 
     def meets(self, demands: Sequence[Demand], size: int) -> bool:
         """Whether the goals hold at this size without overflow."""
-        return all_met(self.goals, self.at(demands, size))
+        return all_met(self.goals, self.at(demands, size), self.margin)
 
     def smallest(self, demands: Sequence[Demand], guess: int = 8) -> int | None:
         """Return the fewest connections a process needs; None when even `most` are not enough.

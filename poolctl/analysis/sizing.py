@@ -15,23 +15,26 @@ from typing import Any
 import numpy as np
 
 from poolctl.analysis import judgement
-from poolctl.analysis.advice import Chosen, settle
-from poolctl.analysis.case import Case, HasTables, prepare
+from poolctl.analysis.advice import settle
+from poolctl.analysis.case import Case, HasTables, Wishes, prepare
 from poolctl.analysis.demand import Demand
 from poolctl.analysis.engines import Structural
 from poolctl.analysis.goals import pooled, waiting_goals
+from poolctl.analysis.grid import BOOTSTRAP, predicted
 from poolctl.analysis.growth import cut, grow
 from poolctl.analysis.limits import Limits, limits, stressed
 from poolctl.analysis.objectives import Objective
 from poolctl.analysis.pool_rules import Floats
-from poolctl.analysis.predict import backtest, predict, why_off
+from poolctl.analysis.predict import backtest, why_off
 from poolctl.analysis.regime import Regime, judge
-from poolctl.analysis.search import HEADROOM, MOST, Progress, block_bootstrap, helpful, with_headroom
+from poolctl.analysis.search import HEADROOM, MOST, Progress, Search, block_bootstrap, helpful, with_headroom
 from poolctl.analysis.thumb import rules_of_thumb
 from poolctl.analysis.what_if import Supposition, suppose
-from poolctl.trace.report import Backtest, PoolSettings, Prediction, ServerInfo, Sizing
+from poolctl.trace.report import Backtest, PoolSettings, ServerInfo, Sizing
 
-LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 25, 32, 40, 50, 65, 80, 100, 150, 200, 300, 500)
+MARGIN_CONSTANT, MARGIN_DATABASE = 0.05, 0.12
+"""What the two models were found to be off by (notes on sizing): the smallest size keeps to its limits all the same."""
+NOTHING = Wishes()
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def recommend(
     server: ServerInfo | None = None,
     processes: int | None = None,
     seed: int = 0,
-    deadline_s: float | None = None,
+    wishes: Wishes = NOTHING,
     scripted: bool | None = None,
     closed: bool | None = None,
     most_requests: int | None = 30_000,
@@ -89,12 +92,11 @@ def recommend(
     """Return the smallest pool that meets the waiting objectives with headroom, or the reason why none is given.
 
     `objectives` may hold any objectives; those on wait, acquire and timeouts count, the defaults stand in for missing
-    ones. `processes` is how many will run (default: as many as were recorded); every size is per process. `deadline_s`
-    is the caller's own timeout. `scripted` says that the arrivals are a scenario's tape, so that its regime is known
-    (default: whether the run has operations); `closed` that clients wait for each answer (default: what run.json
-    says). Of a run longer than `most_requests` windows spread over it are used (None: all of it). `supposing` asks for
-    other circumstances than the recorded ones; the backtest is of the recorded ones all the same. The same run and
-    seed give the same answer.
+    ones. `processes` is how many will run (default: as many as were recorded); every size is per process. `scripted`
+    says that the arrivals are a scenario's tape, so that its regime is known (default: whether the run has
+    operations); `closed` that clients wait for each answer (default: what run.json says). Of a run longer than
+    `most_requests` windows spread over it are used (None: all of it). `supposing` asks for other circumstances than
+    the recorded ones; the backtest is of the recorded ones all the same. The same run and seed give the same answer.
     """
     text = " and ".join(goal.text for goal in waiting_goals(objectives))
     case = prepare(
@@ -112,26 +114,29 @@ def recommend(
     tested = backtest(case.search, case.demands)
     if not tested.ok:
         return refused(text, why_off(tested), tested)
-    case = replace(case, processes=processes or case.processes, deadline_s=deadline_s)
+    case = replace(case, processes=processes or case.processes, wishes=wishes)
     return _advise(case if supposing is None else suppose(case, supposing), text, tested, progress)
 
 
-def refused(text: str, reason: str, tested: Backtest | None = None, notes: list[str] | None = None) -> Sizing:
-    """Return no recommendation, and why."""
-    return Sizing(text, None, "none", reason, tested, [], notes or [])
+def refused(
+    text: str, reason: str, tested: Backtest | None = None, notes: list[str] | None = None, *, no_size: bool = False
+) -> Sizing:
+    """Return no recommendation, and why; `no_size` says that none meets the objective, not that too little is known."""
+    return Sizing(text, None, "none", reason, tested, [], notes or [], no_size=no_size)
 
 
 def _advise(case: Case, text: str, tested: Backtest, progress: Progress | None) -> Sizing:
     bound = limits(case.structure, case.demands) if case.structure else Limits(0.0, 0.0, None)
     if (why := judgement.beyond_any_pool(bound)) and not case.closed:
-        return refused(text, why, tested, judgement.notes_on_model(case))
+        return refused(text, why, tested, judgement.notes_on_model(case), no_size=True)
     useful = MOST
     if isinstance(case.search.engine, Structural):
         useful = helpful(case.search, _grown(case))
         case = replace(case, search=replace(case.search, most=min(4 * useful + 16, MOST)))
-    least = case.search.smallest(case.demands)
+    least = smallest_safe(case.search, case.demands)
     if least is None:
-        return refused(text, judgement.moved_into_the_database(case, useful), tested, judgement.notes_on_model(case))
+        why = judgement.moved_into_the_database(case, useful)
+        return refused(text, why, tested, judgement.notes_on_model(case), no_size=True)
     at, quarters = _arrivals(case, least)
     regime = judge(at, quarters, case.duration_s)
     if not case.scripted and not regime.enough:
@@ -139,15 +144,31 @@ def _advise(case: Case, text: str, tested: Backtest, progress: Progress | None) 
     roomy = with_headroom(case.search, case.demands, least, case.seed)
     resampled, slower = _resampled(case, regime, least, progress), _slower(case, least)
     found = Found(least, roomy, useful, resampled, regime, bound, slower, case.floor)
-    chosen = _settings(case, found)
-    predictions = _predictions(case, chosen.settings, found.size)
+    chosen = settle(case, case.search.at(_grown(case), found.size), found.size)
+    predictions = predicted(case, chosen.settings, found.size, progress)
     notes = judgement.notes(case, found, predictions) + chosen.notes
-    model = "database" if isinstance(case.search.engine, Structural) else "constant holds"
-    thumb = rules_of_thumb(case.search, case.demands, least, _cores(case))
-    if chosen.impossible:
-        return Sizing(text, None, "none", chosen.impossible, tested, predictions, notes, None, model, bound.knee, thumb)
-    confidence, reason = judgement.confidence(case, found, tested), judgement.reason(case, found)
-    return Sizing(text, chosen.settings, confidence, reason, tested, predictions, notes, None, model, bound.knee, thumb)
+    possible = not chosen.impossible
+    return Sizing(
+        text,
+        chosen.settings if possible else None,
+        judgement.confidence(case, found, tested) if possible else "none",
+        judgement.reason(case, found) if possible else chosen.impossible,
+        tested,
+        predictions,
+        notes,
+        None,
+        "database" if isinstance(case.search.engine, Structural) else "constant holds",
+        bound.knee,
+        rules_of_thumb(case.search, case.demands, least, _cores(case)),
+        no_size=not possible,
+    )
+
+
+def smallest_safe(search: Search, demands: Sequence[Demand]) -> int | None:
+    """Return the smallest size that meets the goals with the model's own error as a margin; without one where only
+    that is possible."""
+    margin = MARGIN_DATABASE if isinstance(search.engine, Structural) else MARGIN_CONSTANT
+    return replace(search, margin=margin).smallest(demands) or search.smallest(demands)
 
 
 def _arrivals(case: Case, size: int) -> tuple[Floats, list[int]]:
@@ -167,7 +188,8 @@ def _resampled(case: Case, regime: Regime, least: int, progress: Progress | None
     if case.closed:
         return []
     block = min(max(2 * regime.scale_s, 0.5), _span(case) / 4)
-    return block_bootstrap(case.search, case.demands, block, least, case.seed, progress)
+    told = None if progress is None else lambda share: progress(BOOTSTRAP * share)
+    return block_bootstrap(case.search, case.demands, block, least, case.seed, told)
 
 
 def _span(case: Case) -> float:
@@ -190,30 +212,6 @@ def _cores(case: Case) -> float | None:
 def _grown(case: Case) -> list[Demand]:
     random = np.random.default_rng([case.seed, 41])
     return [grow(demand, HEADROOM, random) for demand in case.demands]
-
-
-def _settings(case: Case, found: Found) -> Chosen:
-    return settle(
-        case.search,
-        case.demands,
-        case.search.at(_grown(case), found.size),
-        found.size,
-        case.settings,
-        case.server,
-        case.processes,
-        case.deadline_s,
-    )
-
-
-def _predictions(case: Case, chosen: PoolSettings, size: int) -> list[Prediction]:
-    """Predict a ladder of sizes around the chosen one, today's settings, and the recommendation itself."""
-    today = (case.settings.pool_size or 0, case.settings.max_overflow or 0)
-    wanted = {(step, 0) for step in LADDER if step <= max(1.6 * size, size + 2)}
-    wanted |= {(near, 0) for near in range(size - 2, size + 3) if near >= 1}
-    wanted.add((chosen.pool_size or 0, chosen.max_overflow or 0))
-    if today[0] > 0 and today[1] >= 0:
-        wanted.add(today)
-    return [predict(case.search, case.demands, *pair) for pair in sorted(wanted)]
 
 
 def upper(sizes: list[int], share: float) -> int | None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from poolctl.report import comparison_tables as tables
-from poolctl.report.markdown import _escape as escape
-from poolctl.report.markdown import _items as items
-from poolctl.report.markdown import _section as section
-from poolctl.report.markdown import _table as table
+from poolctl.report.markdown_text import escape, items, section
+from poolctl.report.markdown_text import table_text as table
 from poolctl.report.style import Style
 from poolctl.trace.comparison import Comparison
 from poolctl.trace.report import Outcome

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from poolctl.report import sentences, tables
+from poolctl.report import sentences, sizing_console, tables
 from poolctl.report.chart import area, stretch
 from poolctl.report.screen import WIDE, bullet, dim, print_table, print_title, screen, text_of
 from poolctl.report.style import Style
@@ -33,6 +33,8 @@ SEVERITY = {
 
 def render(report: Report, style: Style) -> str:
     """Return the report as lines of at most `style.width` columns."""
+    if report.command == sizing_console.COMMAND:
+        return sizing_console.render(report, style)
     console = screen(style)
     console.print(Text(report.summary, style=VERDICT.get(report.exit_code, "bold")))
     _overview(console, report)
@@ -42,7 +44,7 @@ def render(report: Report, style: Style) -> str:
     _why(console, report)
     _findings(console, report)
     _objectives(console, report)
-    _sizing(console, report)
+    sizing_console.sections(console, report)
     _facts(console, report)
     _close(console, report)
     console.print(
@@ -157,35 +159,6 @@ def _objectives(console: Console, report: Report) -> None:
         return
     print_title(console, "Objectives")
     print_table(console, tables.objectives(report))
-
-
-def _sizing(console: Console, report: Report) -> None:
-    sizing = report.sizing
-    if sizing is None:
-        return
-    print_title(console, "Recommendation", f"for {sizing.objective}; confidence {sizing.confidence}")
-    console.print(Padding(Text(sizing.reason), (0, 0, 0, 2)))
-    if block := sentences.paste(report):
-        console.print()
-    for line in block:
-        code, mark, comment = line.partition("  # ")
-        console.print(Text(f"  {code}", style="bold").append(mark + comment, style="dim"), soft_wrap=True)
-    if sizing.predictions:
-        print_title(console, "At other sizes", sentences.model(report))
-        print_table(console, tables.predictions(report))
-        if sizing.rules_of_thumb:
-            console.print()
-            print_table(console, tables.rules_of_thumb(report))
-            console.print()
-    for note in sizing.notes:
-        bullet(console, "·", note, "dim")
-    table = tables.backtest(report)
-    if table.rows:
-        print_title(console, "Predicted beside measured", sentences.backtest_sentence(report))
-        print_table(console, table)
-    if sentence := sentences.verified_sentence(report):
-        ok = {True: "green", False: "red", None: "yellow"}[sizing.verified.met if sizing.verified else None]
-        console.print(Padding(Text(sentence, style=ok), (0, 0, 0, 2)))
 
 
 def _facts(console: Console, report: Report) -> None:

@@ -16,6 +16,8 @@ from poolctl.trace.run import DEFAULT_ROOT
 from poolctl.units import format_rate, format_seconds, format_share
 
 DASH = "—"
+VALID_FOR, SUPPOSED = "valid for ", "what if: "
+"""How the notes of a sizing begin that are also shown at the top."""
 GATE = {
     Exit.DONE: "passed",
     Exit.GATE_FAILED: "FAILED",
@@ -40,6 +42,18 @@ def overview(report: Report) -> list[tuple[str, str]]:
     lines.append(("run", " · ".join(part for part in [*parts, run.id] if part)))
     lines.append(("target", target(report)))
     return lines
+
+
+def sizing_overview(report: Report) -> list[tuple[str, str]]:
+    """What `poolctl size` says first: the advice, the traffic that it holds for, the run, the target."""
+    lines = [("advice", advice(report))]
+    if report.sizing:
+        lines += [("valid for", note.removeprefix(VALID_FOR)) for note in report.sizing.notes if VALID_FOR in note]
+        lines += [
+            ("supposed", note.removeprefix(SUPPOSED)) for note in report.sizing.notes if note.startswith(SUPPOSED)
+        ]
+    parts = [report.run.scenario or "", format_seconds(report.run.duration_s), report.run.id]
+    return [*lines, ("run", " · ".join(part for part in parts if part)), ("target", target(report))]
 
 
 def gate(report: Report) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from poolctl.report.sentences import near
-from poolctl.trace.report import Dist, Finding, ObjectiveResult, Outcome, Prediction, Report, SiteRow
+from poolctl.trace.report import Dist, Finding, ObjectiveResult, Outcome, Report, SiteRow
 from poolctl.units import format_rate, format_seconds, format_share
 
 DASH = "—"
@@ -168,106 +168,6 @@ def objective_value(result: ObjectiveResult, value: float | None) -> str:
 def by_severity(report: Report) -> list[Finding]:
     """The findings, the worst first."""
     return sorted(report.findings, key=lambda finding: -finding.severity.rank)
-
-
-SIZE_COLUMNS = (
-    Column("size + overflow", text=True),
-    Column("p50 wait", wide=True),
-    Column("p95 wait"),
-    Column("p99 wait", wide=True),
-    Column("timeouts"),
-    Column("p95 response"),
-    Column("in use"),
-    Column("connections", wide=True),
-    Column("connects", wide=True),
-    Column("objective", text=True),
-)
-
-
-def predictions(report: Report) -> Table:
-    """What the model says of each size; today's and the recommended one are marked."""
-    sizing = report.sizing
-    if sizing is None:
-        return Table(SIZE_COLUMNS, [])
-    today, best = report.target.settings, sizing.recommended
-    rows, tones = [], []
-    for p in sizing.predictions:
-        size = (p.pool_size, p.max_overflow)
-        is_best = best is not None and size == (best.pool_size, best.max_overflow)
-        is_today = size == (today.pool_size, today.max_overflow)
-        mark = "keep" if is_best and is_today else "recommended" if is_best else "today" if is_today else ""
-        rows.append(_prediction(p, mark))
-        tones.append("good" if is_best else "mark" if is_today else "")
-    return _without_empty(Table(SIZE_COLUMNS, rows, tones))
-
-
-def rules_of_thumb(report: Report) -> Table:
-    """What common rules would have set, and what the model says of it."""
-    columns = (
-        Column("rule of thumb", text=True),
-        Column("size"),
-        Column("p95 wait"),
-        Column("timeouts"),
-        Column("p95 response", wide=True),
-        Column("objective", text=True),
-    )
-    rows = []
-    for thumb in report.sizing.rules_of_thumb if report.sizing else []:
-        size, _, wait, _, timeouts, response, *_, met = _prediction(thumb.prediction, "")
-        rows.append([thumb.rule, size, wait, timeouts, response, met])
-    return _without_empty(Table(columns, rows))
-
-
-def _prediction(p: Prediction, mark: str) -> list[str]:
-    response = p.response_time_s
-    return [
-        f"{p.pool_size} + {p.max_overflow}" + (f" ← {mark}" if mark else ""),
-        format_seconds(p.wait_time_s.p50),
-        format_seconds(p.wait_time_s.p95),
-        format_seconds(p.wait_time_s.p99),
-        format_share(p.timeout_rate),
-        format_seconds(response.p95 if response else None),
-        format_share(p.utilisation),
-        f"{p.connections:,}",
-        DASH if p.connects is None else f"{p.connects:,}",
-        {None: DASH, True: "met", False: "missed"}[p.meets],
-    ]
-
-
-def _without_empty(table: Table) -> Table:
-    """Return the table without the columns that say nothing in any row."""
-    kept = [i for i in range(len(table.columns)) if any(row[i] != DASH for row in table.rows)]
-    rows = [[row[i] for i in kept] for row in table.rows]
-    return Table(tuple(table.columns[i] for i in kept), rows, table.tones)
-
-
-def backtest(report: Report) -> Table:
-    """Predicted beside measured: of this run, and with `--verify` of the run at the recommended size."""
-    columns = (Column("run", text=True), Column("number", text=True), Column("predicted"), Column("measured"))
-    rows: list[list[str]] = []
-    sizing = report.sizing
-    if sizing and (b := sizing.backtest):
-        rows += [
-            ["this one", "p95 wait", format_seconds(b.predicted_p95_wait_s), format_seconds(b.measured_p95_wait_s)],
-            ["", "timeouts", format_share(b.predicted_timeout_rate), format_share(b.measured_timeout_rate)],
-        ]
-    if sizing and (v := sizing.verified):
-        predicted = v.predicted
-        rows += [
-            [
-                f"{v.settings.pool_size} + {v.settings.max_overflow}",
-                "p95 wait",
-                format_seconds(predicted.wait_time_s.p95 if predicted else None),
-                format_seconds(v.measured_wait_time_s.p95),
-            ],
-            [
-                "",
-                "timeouts",
-                format_share(predicted.timeout_rate if predicted else None),
-                format_share(v.measured_timeout_rate),
-            ],
-        ]
-    return Table(columns, rows)
 
 
 def quantiles(dist: Dist) -> list[str]:

@@ -61,7 +61,12 @@ sites = st.builds(
     **dict.fromkeys(("hold_share", "sql_share"), st.one_of(st.none(), st.floats(0, 1))),
     wait_caused_s=seconds,
 )
-findings = st.builds(Finding, **dict.fromkeys(("code", "slug", "title", "advice"), words), evidence=st.lists(words))
+findings = st.builds(
+    Finding,
+    **dict.fromkeys(("code", "slug", "title", "advice"), words),
+    confidence=st.sampled_from(["low", "medium", "high"]),
+    **dict.fromkeys(("evidence", "sites"), st.lists(words)),
+)
 results = st.builds(
     ObjectiveResult,
     objective=st.sampled_from(["p95 wait < 50ms", "rate timeouts < 0.1%", "rate timeouts < 2/min", "count leaks == 0"]),

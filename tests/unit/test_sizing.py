@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sizing_cases import Tables, bursts, holds, poisson, settings, tables
 
+from poolctl.analysis.case import Wishes
 from poolctl.analysis.pool_model import THREAD_WAKE_S, Rules, Work, replay
 from poolctl.analysis.sizing import recommend
 from poolctl.trace.report import PoolSettings, ServerInfo, Sizing
@@ -163,7 +164,7 @@ def test_overflow_is_a_safety_valve_not_working_capacity() -> None:
 
 def test_the_callers_deadline_bounds_pool_timeout() -> None:
     at = bursts(30, 15)
-    sizing = recommend(tables(at, holds(len(at), 15), STARVED), settings(STARVED), deadline_s=1.0)
+    sizing = recommend(tables(at, holds(len(at), 15), STARVED), settings(STARVED), wishes=Wishes(deadline_s=1.0))
     assert sizing.recommended is not None
     assert 0.05 <= (sizing.recommended.pool_timeout_s or 0) < 1.0
 

@@ -62,7 +62,13 @@ def test_pool_timeout_keeps_todays_value_where_it_fits_and_obeys_the_callers_dea
     assert timeout_for(5.0, 0.1, 0.05, 10.0, 0.3)[0] == pytest.approx(0.25)
 
 
-def test_pool_recycle_keeps_what_is_set() -> None:
-    assert recycle_for(600) == 600
-    assert recycle_for(-1) == 1800
-    assert recycle_for(None) == 1800
+def test_pool_recycle_keeps_what_is_set_below_half_of_the_idle_limit_on_the_path() -> None:
+    assert [recycle_for(today)[0] for today in (600, -1, None)] == [600, 1800, 1800]
+    assert [recycle_for(today, 600)[0] for today in (200, 300, 301, -1)] == [200, 300, 300, 300]
+    assert recycle_for(-1, 86400)[0] == 1800
+    assert "10.0 min" in recycle_for(None, 600)[1]
+
+
+def test_recycling_faster_than_connects_are_cheap_is_said() -> None:
+    assert "connects" not in recycle_for(None, 120, 0.05)[1]
+    assert "0.17 %" in recycle_for(None, 60, 0.05)[1]
