@@ -106,9 +106,9 @@ def backtest(report: Report) -> Table:
     """Predicted beside measured: of this run, of runs on the same arrivals at other sizes, of other runs."""
     columns = (
         Column("run", text=True),
-        Column("p95 wait predicted"),
+        Column("p95 wait"),
         Column("measured"),
-        Column("timeouts predicted"),
+        Column("timeouts"),
         Column("measured"),
         Column("objective", text=True),
     )
