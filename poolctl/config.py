@@ -54,6 +54,10 @@ class Settings:
     """SQLAlchemy URL with an async driver; `embedded`: the embedded PostgreSQL, whatever a lower source says."""
     engine: str | None = None
     """`module:attribute`."""
+    proxy: str | None = field(default=None, repr=False)
+    """URL of the admin console of the pooler (PgBouncer) before the database; `diagnose` looks at it."""
+    proxy_log: str | None = None
+    """The pooler's log."""
     pool_size: int | None = None
     max_overflow: int | None = None
     pool_timeout: float | None = None
@@ -291,6 +295,8 @@ def _nearest(key: str) -> str:
 _READERS: dict[str, values.Reader] = {
     "url": values.text,
     "engine": values.text,
+    "proxy": values.text,
+    "proxy_log": values.text,
     "pool_size": values.NATURAL,
     "max_overflow": values.OR_UNLIMITED,
     "pool_timeout": values.duration,

@@ -43,9 +43,17 @@ def diagnose(
         options.option(
             options.TARGET,
             "--engine",
-            "Your AsyncEngine, to judge its settings (--window 0).",
+            "Your engine, to judge its settings (--window 0).",
             "MODULE:ATTRIBUTE",
         ),
+    ] = None,
+    proxy: Annotated[
+        str | None,
+        options.option(options.TARGET, "--proxy", "PgBouncer's admin console, to look at it as well.", "URL"),
+    ] = None,
+    proxy_log: Annotated[
+        str | None,
+        options.option(options.TARGET, "--proxy-log", "PgBouncer's log: whom it dropped, and when.", "FILE"),
     ] = None,
     window: Annotated[
         str | None, options.option(options.TARGET, "--window", "How long to watch; else 60s.", "TIME")
@@ -73,7 +81,19 @@ def diagnose(
     from poolctl.errors import UsageError
 
     given: dict[str, Any] = locals()
-    keys = ("url", "engine", "window", "slo", "fail_on", "inconclusive", "format", "report", "runs_dir")
+    keys = (
+        "url",
+        "engine",
+        "proxy",
+        "proxy_log",
+        "window",
+        "slo",
+        "fail_on",
+        "inconclusive",
+        "format",
+        "report",
+        "runs_dir",
+    )
     settings = config.load({key: given[key] for key in keys})
     output = Output.plan(settings.format, settings.report, force=force)
     watching.refuse_several(command=command, pid=pid, log=log, trace=trace, engine=engine)

@@ -21,10 +21,11 @@ from poolctl.config import Settings
 from poolctl.errors import UsageError
 from poolctl.report import render
 from poolctl.report.live import open_view
-from poolctl.target.engine import check, look_at_engine
+from poolctl.target.engine import look_at_engine
 from poolctl.target.pool_log import read_log
 from poolctl.target.spec import TargetSpec
 from poolctl.trace.run import Run
+from poolctl.watch.around import add_log, look_around
 from poolctl.watch.plan import WatchPlan, facts
 from poolctl.watch.session import observe
 
@@ -39,6 +40,8 @@ def plan(command: tuple[str, ...], pid: int | None, settings: Settings) -> Watch
         pid=pid,
         seconds=settings.window,
         server=None if url is None else TargetSpec(url=url, yes=True),  # it is only looked at
+        proxy=settings.proxy,
+        proxy_log=Path(settings.proxy_log) if settings.proxy_log else None,
         objectives=settings.slo,
         runs_dir=Path(settings.runs_dir),
         announced_in=Path(os.environ["POOLCTL_RUN_DIR"]) if os.environ.get("POOLCTL_RUN_DIR") else None,
@@ -64,7 +67,10 @@ def run(plan: WatchPlan, settings: Settings, output: Output, *, quiet: bool) -> 
 
 def again(name: str, settings: Settings, output: Output) -> int:
     """Judge a recorded run anew, deliver the report, and return its exit code."""
-    report = judged(Run.open(name, Path(settings.runs_dir)), settings)
+    recorded = Run.open(name, Path(settings.runs_dir))
+    if settings.proxy_log:
+        add_log(recorded, Path(settings.proxy_log))
+    report = judged(recorded, settings)
     output.deliver([report])
     return report.exit_code
 
@@ -73,6 +79,8 @@ def read(log: Path, settings: Settings, output: Output) -> int:
     """Make a run of a log, deliver the report, and return its exit code."""
     with _kept_if_whole(Run.create(Path(settings.runs_dir))) as run:
         read_log(log, run, known=settings.target(), objectives=settings.slo)
+        if settings.proxy_log:
+            add_log(run, Path(settings.proxy_log))
     return _deliver(run, settings, output)
 
 
@@ -82,7 +90,7 @@ def settings_only(settings: Settings, output: Output) -> int:
     if target.needs_embedded:
         raise UsageError("--window 0 judges settings, and there are none", "name an engine: --engine module:attribute")
     with _kept_if_whole(Run.create(Path(settings.runs_dir))) as run:
-        info = dataclasses.asdict(look_at_engine(target)) | {"server": dataclasses.asdict(check(target))}
+        info = dataclasses.asdict(look_at_engine(target)) | look_around(target, settings.proxy)
         meta = facts(WatchPlan(seconds=1, server=target, objectives=settings.slo))
         run.write_meta({**meta, "duration_s": 0, "ended_at_s": 0, "end": "completed", "target": info})
     return _deliver(run, settings, output)

@@ -77,9 +77,9 @@ def parse_url(text: str) -> URL:
     return url
 
 
-def describe(engine: AsyncEngine) -> TargetInfo:
+def describe(engine: AsyncEngine | Engine) -> TargetInfo:
     """Return the facts of `engine`: dialect, driver, pool class and settings; the server's are not in it."""
-    pool = engine.sync_engine.pool
+    pool = engine.sync_engine.pool if isinstance(engine, AsyncEngine) else engine.pool
     return TargetInfo(
         dialect=engine.dialect.name,
         driver=engine.dialect.driver,
@@ -89,12 +89,16 @@ def describe(engine: AsyncEngine) -> TargetInfo:
 
 
 def look_at_engine(spec: TargetSpec) -> TargetInfo:
-    """Open the engine of `spec`, describe it, and let it go; for a thread without a running event loop.
+    """Open the engine of `spec`, a sync one too, describe it, and let it go; for a thread without an event loop.
 
     Raises what `open_engine` raises.
     """
 
     async def look() -> TargetInfo:
+        if spec.engine is not None and not pools.overrides(spec):
+            found = await user_engine.find(spec.engine, sync=True)
+            if isinstance(found, Engine):
+                return describe(found)
         engine = await open_engine(spec)
         try:
             return describe(engine)

@@ -1,16 +1,19 @@
 """Observers: what poolctl does while a run is recorded, on native threads: drain the rings, ask the server.
 
-In: a run's directory; a target. Out: event files, `server.jsonl`, the records for the live view, and the reason to stop
-when the disk is full or the server is gone. Knows nothing of what makes the load.
+In: a run's directory; a target. Out: event files, `server.jsonl` and `proxy.jsonl`, the records for the live view, and
+the reason to stop when the disk is full or the server is gone. Knows nothing of what makes the load.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from poolctl.clock import monotonic_ns
 from poolctl.errors import OutputError, PoolctlError, TargetError
 from poolctl.target.server import ServerWatch
 from poolctl.trace.deltas import DeltaLog
@@ -100,19 +103,26 @@ class RingDrainer(_Repeated):
             self._deltas.feed(drain.names_path, records)
 
 
-class ServerObserver(_Repeated):
-    """Writes a sample of the server to `server.jsonl` once a second; fails when the server is lost."""
+class SampleObserver(_Repeated):
+    """Writes what `ask` returns to a file, one line a second. A target that is gone is a line too: `at_ns`, `gone`."""
 
-    def __init__(self, watch: ServerWatch, path: Path) -> None:
-        super().__init__("poolctl-server", SERVER_S)
-        self._watch = watch
+    def __init__(self, name: str, ask: Callable[[], dict[str, Any] | None], path: Path) -> None:
+        super().__init__(name, SERVER_S)
+        self._ask = ask
         self._path = path
 
     def step(self) -> None:
         """Ask once."""
-        sample = self._watch.sample()
-        if sample is None:
-            return
+        try:
+            sample = self._ask()
+        except TargetError as error:
+            self.write({"at_ns": monotonic_ns(), "gone": error.message})
+            raise
+        if sample is not None:
+            self.write(sample)
+
+    def write(self, sample: dict[str, Any]) -> None:
+        """Append one line. Raises OutputError."""
         try:
             with self._path.open("a") as file:
                 file.write(json.dumps(sample) + "\n")
@@ -120,11 +130,27 @@ class ServerObserver(_Repeated):
             raise output_error(self._path, error) from None
 
     @property
-    def lost(self) -> TargetError | None:
-        """The loss of the server, if that is why it stopped."""
-        return self.failure if isinstance(self.failure, TargetError) else None
-
-    @property
     def unwritable(self) -> OutputError | None:
         """The full disk, if that is why it stopped."""
         return self.failure if isinstance(self.failure, OutputError) else None
+
+
+class EnduringObserver(SampleObserver):
+    """The same, and a target that is gone is asked again: it may be the very thing that is looked for."""
+
+    def step(self) -> None:
+        """Ask once."""
+        with contextlib.suppress(TargetError):
+            super().step()
+
+
+class ServerObserver(SampleObserver):
+    """Writes a sample of the server to `server.jsonl` once a second; fails when the server is lost."""
+
+    def __init__(self, watch: ServerWatch, path: Path) -> None:
+        super().__init__("poolctl-server", watch.sample, path)
+
+    @property
+    def lost(self) -> TargetError | None:
+        """The loss of the server, if that is why it stopped."""
+        return self.failure if isinstance(self.failure, TargetError) else None

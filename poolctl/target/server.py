@@ -43,7 +43,9 @@ class ServerWatch:
     the one that finds all connections taken.
     """
 
-    def __init__(self, spec: TargetSpec, *, answer_s: float = ANSWER_S, grace_s: float = GRACE_S) -> None:
+    def __init__(
+        self, spec: TargetSpec, *, answer_s: float = ANSWER_S, grace_s: float = GRACE_S, enduring: bool = False
+    ) -> None:
         self.blind: list[str] = []
         """What this role or this server does not show, one line each."""
         self.lost: TargetError | None = None
@@ -53,6 +55,7 @@ class ServerWatch:
         self._spec = spec
         self._answer_s = answer_s
         self._grace_s = grace_s
+        self._enduring = enduring
         self._turn = asyncio.Lock()
         self._beside = Beside(spec)
         self._loop = asyncio.new_event_loop()
@@ -72,11 +75,11 @@ class ServerWatch:
         return self._ask(self._answer(probes.server_info, 0.0)) or ServerInfo()
 
     def sample(self) -> dict[str, Any] | None:
-        """Return the server's sessions now (keys: `probes.sessions`); None when there is nothing to see.
+        """Return the server's sessions now (keys: `probing.empty_sample`); None when there is nothing to see.
 
-        Raises TargetError, each time from then on, when the server is lost.
+        Raises TargetError when the server is lost, each time from then on, unless the watch is an enduring one.
         """
-        if self.lost is not None:
+        if self.lost is not None and not self._enduring:
             raise self.lost
         try:
             sample = self._ask(self._answer(probes.sessions, self._grace_s))

@@ -113,6 +113,30 @@ class ServerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyInfo:
+    """The pooler between the application and the server, as it is configured. None: no limit, or not to be seen."""
+
+    name: str = "PgBouncer"
+    version: str | None = None
+    pool_mode: str | None = None
+    """session | transaction | statement."""
+    default_pool_size: int | None = None
+    """Server connections it opens for one database and user."""
+    reserve_pool_size: int | None = None
+    max_client_conn: int | None = None
+    max_db_connections: int | None = None
+    client_idle_timeout_s: float | None = None
+    """It closes the connections of clients that are idle for so long: those of the application's pool."""
+    idle_transaction_timeout_s: float | None = None
+    query_timeout_s: float | None = None
+    query_wait_timeout_s: float | None = None
+    """A query that waits so long for a server connection is refused, and its client's connection closed."""
+    server_idle_timeout_s: float | None = None
+    """It closes its own idle connections to the server after so long: the application does not see that."""
+    server_lifetime_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TargetInfo:
     """What was watched."""
 
@@ -121,6 +145,8 @@ class TargetInfo:
     pool_class: str
     settings: PoolSettings
     server: ServerInfo = ServerInfo()
+    proxy: ProxyInfo | None = None
+    """None: none was looked at."""
 
 
 @dataclass(frozen=True, slots=True)

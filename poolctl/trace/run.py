@@ -7,7 +7,9 @@ In: a root (`.poolctl/runs`) and the facts of `run.json`. Out: paths and facts. 
             events-<pid>.bin      raw records (`trace.events`), append-only, one file a process
             names-<pid>.jsonl     sites, pools, contexts, errors, statements, once each
             guests.txt            how far capture came in each process (diagnose): `<pid> <python> <event> <detail>`
-            server.jsonl          samples of the server, one a line
+            server.jsonl          samples of the server, one a line (`target.probing`); `gone`: it was lost
+            proxy.jsonl           samples of the pooler before it (`target.pgbouncer`)
+            proxy-log.jsonl       what its log says of the run (`target.pgbouncer_log`); the first line counts lines
             leases.parquet        one row a lease       (made when the run is done, or on the first report)
             operations.parquet    one row a work item   (load tests)
             statements.parquet    one row a statement
@@ -22,7 +24,8 @@ command, scenario, seed, started_at (ISO 8601, UTC), duration_s (as planned), pr
 anchor: [monotonic_ns, wall_ns]   the run's start: second 0 of every table; set when the load begins
 ended_at_s            second at which the load ended (the last operation, or the interrupt); missing: the last record
 end                   "completed" | "interrupted" | "target lost" | "worker died"
-target                TargetInfo as plain data: dialect, driver, pool_class, settings: {…}, server: {…}
+target                TargetInfo as plain data: dialect, driver, pool_class, settings: {…}, server: {…}, proxy: {…}
+server_blind          what could not be seen of the server, one line each
 load                  {model: "open" | "closed", offered_per_s, arrivals, duration_s, cycle_s}: the tape, all processes
 objectives            [text, …]
 source                {kind: "log", name, resolution_s} where the run was made from a log

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from poolctl import __version__
 from poolctl.errors import UsageError
+from poolctl.redact import redact
 from poolctl.target.spec import TargetSpec
 from poolctl.trace.run import ANNOUNCED, DEFAULT_ROOT
 
@@ -34,6 +35,10 @@ class WatchPlan:
     """Length of the window; it begins when the first process announces itself."""
     server: TargetSpec | None = None
     """The database to look at meanwhile, where its URL is known."""
+    proxy: str | None = field(default=None, repr=False)
+    """URL of the pooler's admin console, to look at it meanwhile."""
+    proxy_log: Path | None = None
+    """The pooler's log: what it writes in the window."""
     objectives: tuple[str, ...] = ()
     """Unparsed."""
     runs_dir: Path = DEFAULT_ROOT
@@ -67,6 +72,7 @@ def facts(plan: WatchPlan) -> dict[str, Any]:
         "duration_s": plan.seconds,
         "objectives": list(plan.objectives),
         "shown_target": plan.server.shown if plan.server else None,
+        "shown_proxy": redact(plan.proxy) if plan.proxy else None,
         "versions": {"poolctl": __version__, "python": platform.python_version()},
         "machine": {
             "system": platform.platform(),

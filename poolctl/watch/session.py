@@ -8,7 +8,6 @@ Knows nothing of the way in: that is in `watch.ways`.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import shutil
 import signal
 import threading
@@ -20,11 +19,10 @@ from typing import Any
 from poolctl.analysis.live import LiveWindow, Progress
 from poolctl.clock import NS, Anchor, monotonic_ns
 from poolctl.errors import PoolctlError
-from poolctl.target.observers import RingDrainer, ServerObserver
-from poolctl.target.server import ServerWatch
+from poolctl.target.observers import RingDrainer
 from poolctl.trace.drain import sweep
-from poolctl.trace.report import ServerInfo
 from poolctl.trace.run import Run
+from poolctl.watch.around import Around
 from poolctl.watch.plan import WatchPlan, facts
 from poolctl.watch.subject import subject
 from poolctl.watch.ways import Way, way_of
@@ -79,7 +77,7 @@ class _Session:
             stack.enter_context(self._signals())
             sweep()
             self._run.write_text("guests.txt", "")
-            observer, server = self._observe_server(stack)
+            around = Around(self._plan, self._run, stack)
             stack.callback(self._way.end)
             announced = self._plan.announced if self._plan.way == "announced" else None
             drainer = RingDrainer(self._run.path, self._feed, announced)
@@ -88,8 +86,8 @@ class _Session:
             self._way.enter(self._run)
             self._meta["title"] = self._way.title
             anchor = self._wait_for_first(drainer)
-            self._begin(anchor, server)
-            end, detail, failure = self._watch(anchor, drainer, observer)
+            self._begin(anchor, around)
+            end, detail, failure = self._watch(anchor, drainer, around)
             ended_at = monotonic_ns()
             notes = self._leave()
             drainer.close()
@@ -101,24 +99,13 @@ class _Session:
                 "processes": len(set(drainer.pids)),
                 "pids": drainer.pids,
                 "capture_dropped": drainer.dropped,
-                "target": {**subject(self._run), "server": dataclasses.asdict(server)},
+                "target": {**subject(self._run), **around.target},
+                **around.finish(anchor, ended_at),
             }
-            if observer is not None and observer.lost is not None:
-                self._meta["server_lost"] = observer.lost.message
             self._run.write_meta(self._meta)
             self._tell("ending", now=True)
             if failure is not None:
                 raise failure
-
-    def _observe_server(self, stack: contextlib.ExitStack) -> tuple[ServerObserver | None, ServerInfo]:
-        if self._plan.server is None:
-            return None, ServerInfo()
-        watch = stack.enter_context(ServerWatch(self._plan.server))
-        info = watch.probe()
-        observer = ServerObserver(watch, self._run.path / "server.jsonl")
-        stack.callback(observer.halt, 1.0)
-        observer.start()
-        return observer, info
 
     def _wait_for_first(self, drainer: RingDrainer) -> Anchor:
         """Wait until a process announced itself; return the instant at which its capture began."""
@@ -139,27 +126,25 @@ class _Session:
             self._tell("waiting for the application")
             time.sleep(TICK_S)
 
-    def _begin(self, anchor: Anchor, server: ServerInfo) -> None:
+    def _begin(self, anchor: Anchor, around: Around) -> None:
         """Write run.json: from here on there is a run."""
         with self._live_lock:
             self._live.begin(anchor.monotonic_ns)
         self._meta |= {
             "started_at": datetime.fromtimestamp(anchor.wall_ns / NS, UTC).isoformat(timespec="milliseconds"),
             "anchor": [anchor.monotonic_ns, anchor.wall_ns],
-            "target": {"server": dataclasses.asdict(server)},
+            "target": around.target,
         }
         self.began = True
         self._run.write_meta(self._meta)
 
-    def _watch(
-        self, anchor: Anchor, drainer: RingDrainer, observer: ServerObserver | None
-    ) -> tuple[str, str, PoolctlError | None]:
+    def _watch(self, anchor: Anchor, drainer: RingDrainer, around: Around) -> tuple[str, str, PoolctlError | None]:
         """Wait for the end of the window; return how it ended, why, and the error to raise once all is put away."""
         until = anchor.monotonic_ns + int(self._plan.seconds * NS)
         while monotonic_ns() < until:
             if self._interrupts:
                 return INTERRUPTED, "by a signal", None
-            failure = drainer.failure or (observer.unwritable if observer is not None else None)
+            failure = drainer.failure or around.failure
             if failure is not None:
                 return INTERRUPTED, failure.message, failure
             if (over := self._way.over()) is not None:
