@@ -1,4 +1,4 @@
-"""Shared by all tests: a real PostgreSQL, and in CI no silent skipping of what needs one."""
+"""Shared by all tests: a real PostgreSQL, a real MariaDB, and in CI no silent skipping of what needs one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
+from mariadb import MariaDB, running_mariadb
 
 from poolctl.target.embedded import EmbeddedPostgres
 
@@ -22,6 +23,13 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 def postgres_url(postgres: EmbeddedPostgres) -> str:
     """Its SQLAlchemy URL (asyncpg, unix socket)."""
     return postgres.url
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A MariaDB for the whole session: never stop it, never change its settings (`running_mariadb` starts another)."""
+    with running_mariadb() as server:
+        yield server
 
 
 @pytest.hookimpl(wrapper=True)
