@@ -22,6 +22,8 @@ from poolctl.trace.names import read_names
 from poolctl.trace.report import CaptureInfo, PoolSettings
 from poolctl.trace.run import Run
 
+STACK = 8
+"""Frames of a site's stack that are kept."""
 OVERHEAD_SAMPLES = 10
 """Capture times itself on every 64th lease or so; from fewer of them nothing is estimated."""
 
@@ -35,6 +37,25 @@ class Pool:
     pool_class: str
     settings: PoolSettings
     engine: str = ""
+    url: str = ""
+    """Without a password; empty where it was not seen."""
+    is_async: bool = True
+    in_loop: bool = False
+    """A sync pool that was first asked on a thread whose event loop was running."""
+    met_at_s: float | None = None
+    """When it was first asked; None: not told, or before the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What capture noticed besides, once each."""
+
+    stacks: dict[str, list[str]] = field(default_factory=dict)
+    """Of a site: the application's frames from there outward, the first time it asked."""
+    inherited: list[tuple[int, int, int]] = field(default_factory=list)
+    """Connections that a forked child used although they are its parent's: (process, connection, backend pid)."""
+    sync_sites: list[str] = field(default_factory=list)
+    """Sites that asked a sync pool on a thread whose event loop was running."""
 
 
 @dataclass
@@ -57,6 +78,7 @@ class Tables:
     meta: dict[str, Any] = field(default_factory=dict)
     """run.json."""
     capture: CaptureInfo = field(default_factory=CaptureInfo)
+    told: Told = field(default_factory=Told)
     length_s: float = 0.0
     """From second 0 to the end of the load (`ended_at_s` of run.json), else to the last record."""
 
@@ -91,9 +113,12 @@ def tables(run: Run) -> Tables:
         lags=kept["lags"],
         samples=kept["samples"],
         load_statements=lambda: kept["statements"] if "statements" in kept else cache.frame(run.path, "statements"),
-        pools=[_pool(entry) for entry in found.facts["pools"]],
+        pools=[_pool(entry, int((meta.get("anchor") or [0])[0])) for entry in found.facts["pools"]],
         meta=meta,
         capture=_capture_info(found.facts["capture"], meta, kept["leases"]),
+        told=Told(
+            found.facts["stacks"], [tuple(one) for one in found.facts["inherited"]], found.facts["sync_sites"]
+        ),
         length_s=float(meta.get("ended_at_s") or found.facts["last_s"]),
     )
 
@@ -128,6 +153,8 @@ class _Gathered:
     parts: dict[str, list[dict[str, Array]]] = field(default_factory=lambda: {name: [] for name in cache.FRAMES})
     counters: list[dict[str, Any]] = field(default_factory=list)
     pools: list[list[Any]] = field(default_factory=list)
+    inherited: list[list[int]] = field(default_factory=list)
+    sync_sites: dict[str, None] = field(default_factory=dict)
     events: int = 0
     lost: int = 0
     last_s: float = 0.0
@@ -147,6 +174,17 @@ class _Gathered:
         self.last_s = max(self.last_s, columns.last_instant(raw, self.origin))
         self.counters.append(names["capture"].get(0, {}))
         self.pools += [[raw.pid, number, entry] for number, entry in sorted(names["pool"].items())]
+        self.inherited += [[raw.pid, number, int(said["backend_pid"])] for number, said in names["inherited"].items()]
+        asked = (names["site"][number] for number in names["sync_in_loop"] if number in names["site"])
+        self.sync_sites |= dict.fromkeys(map(site_text, asked))
+
+    def stacks(self) -> dict[str, list[str]]:
+        """Return the innermost frames of each site's stack."""
+        return {
+            text: [f"{file}:{line} {function}" for file, line, function in entry["stack"][:STACK]]
+            for text, entry in zip(self.sites.codes, self.sites.entries, strict=True)
+            if len(entry.get("stack") or ()) > 1
+        }
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """Join the processes; what was gathered is used up."""
@@ -170,6 +208,9 @@ def _build(run: Run, meta: dict[str, Any]) -> cache.Kept:
     facts = {
         "capture": _capture(gathered.events, gathered.lost, gathered.counters),
         "pools": gathered.pools,
+        "stacks": gathered.stacks(),
+        "inherited": gathered.inherited,
+        "sync_sites": list(gathered.sync_sites),
         "last_s": gathered.last_s,
     }
     return cache.Kept(gathered.frames(), facts)
@@ -198,10 +239,20 @@ def _name(entry: dict[str, Any]) -> str:
     return str(entry.get("name", "?"))
 
 
-def _pool(kept: list[Any]) -> Pool:
+def _pool(kept: list[Any], origin: int) -> Pool:
     process, number, entry = kept
     known = {name: entry.get("settings", {}).get(name) for name in PoolSettings.__dataclass_fields__}
-    return Pool(process, number, str(entry.get("class", "?")), PoolSettings(**known), str(entry.get("engine") or ""))
+    return Pool(
+        process,
+        number,
+        str(entry.get("class", "?")),
+        PoolSettings(**known),
+        str(entry.get("engine") or ""),
+        str(entry.get("url") or ""),
+        bool(entry.get("async", True)),
+        bool(entry.get("in_loop")),
+        (entry["met_at"] - origin) / 1e9 if entry.get("met_at", 0) > origin > 0 else None,
+    )
 
 
 def _capture_info(kept: dict[str, Any], meta: dict[str, Any], leases: pd.DataFrame) -> CaptureInfo:

@@ -174,7 +174,7 @@ class Connections:
     def inherited(self, connection: ConnectionState) -> None:
         """A connection that the parent opened is used in the child: both now talk to one server session."""
         connection.inherited = False
-        entry = {"kind": "inherited", "connection": connection.number, "backend_pid": connection.backend_pid}
+        entry = {"kind": "inherited", "n": connection.number, "backend_pid": connection.backend_pid}
         self.recorder.note(entry)
 
     def _backend_pid(self, record: Any) -> int:

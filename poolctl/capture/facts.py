@@ -5,23 +5,49 @@ In: objects of SQLAlchemy's and of the driver's. Out: plain values; what cannot 
 
 from __future__ import annotations
 
+import itertools
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
+
+from poolctl.capture.tasks import running_loop
+from poolctl.clock import monotonic_ns
+
+_engines: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+_next_engine = itertools.count(1).__next__
 
 
 def describe_pool(pool: Any, engine: Any) -> dict[str, Any]:
     """Return the names-file entry of a pool; `engine` is its Engine where known."""
     dialect = pool._dialect
+    is_async = bool(getattr(dialect, "is_async", False))
     return {
         "class": type(pool).__name__,
         "dialect": getattr(dialect, "name", None),
         "driver": getattr(dialect, "driver", None),
         "url": _plain_url(engine),
         "settings": pool_settings(pool),
-        "engine": id(dialect),  # what `Engine.dispose()` hands on from the old pool to the new
+        "engine": engine_number(dialect),
+        "async": is_async,
+        "in_loop": not is_async and running_loop() is not None,
+        "met_at": monotonic_ns(),
         "logging_name": getattr(pool, "logging_name", None),
     }
+
+
+def engine_number(dialect: Any) -> int:
+    """Return a number for an engine by its dialect, which `Engine.dispose()` hands on from the old pool to the new.
+
+    Not its id: an engine made for one request and forgotten leaves its address to the next.
+    """
+    try:
+        number = _engines.get(dialect)
+        if number is None:
+            number = _engines[dialect] = _next_engine()
+    except TypeError:  # somebody's own dialect, which cannot be hashed or referred to weakly
+        number = id(dialect)
+    return number
 
 
 def pool_settings(pool: Any) -> dict[str, Any]:

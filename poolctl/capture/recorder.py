@@ -17,11 +17,13 @@ import platform
 import re
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from poolctl.capture.sites import Walker, place
+from poolctl.capture.tasks import running_loop
 from poolctl.trace.events import Flag, Kind
 from poolctl.trace.ring import COUNTERS, RingWriter
 from poolctl.trace.run import output_error
@@ -63,6 +65,8 @@ class Recorder:
         self._ring_options = {"records": ring_records, "names_bytes": names_bytes}
         self.forked: list[Any] = []
         """Called, each without arguments, in a forked child after its ring is open."""
+        self.blocking: list[Callable[[Any], None]] = []
+        """Called with an event loop that runs where a sync pool is asked, at the first sight of the place."""
         self.ring: Any
         self._getcurrent: Any = None
         self._open()
@@ -132,6 +136,10 @@ class Recorder:
         if len(self._codes) < _CODES:
             self._codes_alive.append(frame.f_code)
             self._codes[id(frame.f_code), frame.f_lasti] = number
+        if not crossing and number and (loop := running_loop()) is not None:
+            self.note({"kind": "sync_in_loop", "n": number})
+            for callback in self.blocking:
+                callback(loop)
         return number
 
     def site_of(self, where: tuple[str, int, str], frame: FrameType | None = None) -> int:

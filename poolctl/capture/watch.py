@@ -47,6 +47,7 @@ class Watch(Connections):
         self.opentelemetry: Any = None
         self._stopped = False
         recorder.forked.append(self.forget)
+        recorder.blocking.append(self.meet_loop)
 
     def stop(self) -> None:
         """See nothing more. A wrapper that could not be taken off, or that a finalizer keeps, finds nothing to do."""
@@ -59,6 +60,8 @@ class Watch(Connections):
             table.clear()
         if self.forget in self.recorder.forked:
             self.recorder.forked.remove(self.forget)
+        if self.meet_loop in self.recorder.blocking:
+            self.recorder.blocking.remove(self.meet_loop)
 
     def forget(self) -> None:
         """In a forked child: what was held is the parent's; the connections are here, but the parent's too."""
@@ -67,6 +70,11 @@ class Watch(Connections):
         self.loops.clear()
         for connection in self.connections.values():
             connection.inherited = True
+
+    def meet_loop(self, loop: Any) -> None:
+        """A sync pool is asked on this event loop: what it does there, the loop cannot do meanwhile."""
+        if id(loop) not in self.loops:
+            self.listen(loop)
 
     def listen(self, loop: Any) -> None:
         """Have an event loop tell when it is late; None: no loop runs here."""

@@ -3,12 +3,15 @@
 One JSON object a line, each written once, at first sight, before the first record that uses it:
 
 - `{"kind": "process", "pid", "python", "sqlalchemy", "anchor": [monotonic_ns, wall_ns], "argv0"}`
-- `{"kind": "pool", "n", "class", "dialect", "driver", "url" (redacted), "settings": {pool_size, …}, "engine"}`
+- `{"kind": "pool", "n", "class", "dialect", "driver", "url" (redacted), "settings": {pool_size, …}, "engine",
+  "async", "in_loop" (a sync pool, first asked where an event loop runs), "met_at" (monotonic ns)}`; pools of one
+  engine (`dispose`) share its number
 - `{"kind": "site", "n", "file", "line", "function", "stack": [[file, line, function], …]?}`
 - `{"kind": "context", "n", "name"}`, `{"kind": "error", "n", "name"}` (exception class only),
   `{"kind": "statement", "n", "text"}`
 - `{"kind": "task", "task", "name"}`
-- `{"kind": "inherited", "connection", "backend_pid"}`: a connection that a forked child used, its parent's too
+- `{"kind": "inherited", "n", "backend_pid"}`: connection n, which a forked child used, and which is its parent's too
+- `{"kind": "sync_in_loop", "n"}`: site n asked a sync pool on a thread whose event loop was running
 - `{"kind": "capture", "dropped", "errors", "names_dropped", "sampled", "overhead_ns", "blind": […]}`: counters, the
   last line wins; `overhead_ns` is capture's own time in the whole run, from `sampled` leases
 """
