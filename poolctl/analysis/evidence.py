@@ -20,7 +20,7 @@ from poolctl.analysis.breakdown import time_values
 from poolctl.analysis.leases import Tables, tables
 from poolctl.analysis.stats import Floats
 from poolctl.analysis.summary import target_of
-from poolctl.analysis.view import View, read_server_samples
+from poolctl.analysis.view import View, looked_around
 from poolctl.policy import Policy
 from poolctl.trace.run import Run
 
@@ -82,7 +82,7 @@ class Evidence:
 def evidence(run: Run, policy: Policy | None = None) -> Evidence:
     """Return what the run brings. Raises InputError when it cannot be read."""
     made = tables(run)
-    view = View(made, target_of(made), policy or Policy(), read_server_samples(run.path / "server.jsonl"))
+    view = View(made, target_of(made), policy or Policy(), **looked_around(run.path))
     load = validity.load_info(view)
     failed = [check for check in validity.checks(view, load) if not check.ok]
     fatal = [check.detail for check in failed if check.check in (validity.COMPLETE, validity.CAPTURED)]

@@ -7,14 +7,14 @@ format and prints nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from poolctl.analysis import breakdown, findings, gate, occupancy, validity
 from poolctl.analysis.leases import Tables, tables
 from poolctl.analysis.objectives import Objective, parse
 from poolctl.analysis.verdict import Case, decide
-from poolctl.analysis.view import View, read_server_samples
+from poolctl.analysis.view import View, looked_around
 from poolctl.config import Settings
 from poolctl.errors import Exit
 from poolctl.trace.report import (
@@ -22,6 +22,7 @@ from poolctl.trace.report import (
     ObjectiveResult,
     Outcome,
     PoolSettings,
+    ProxyInfo,
     Report,
     RunInfo,
     ServerInfo,
@@ -37,22 +38,26 @@ TARGET_LOST, INTERRUPTED = "target lost", "interrupted"
 """Ends of a run (run.json) that decide the exit code."""
 
 
-def analyse(run: Run, settings: Settings | None = None) -> Report:
+Sizer = Callable[[View, Sequence[Objective]], Sizing]
+"""What answers for the size, where the run allows an answer."""
+
+
+def analyse(run: Run, settings: Settings | None = None, sizer: Sizer | None = None) -> Report:
     """Return the report of a run. Raises InputError when the run cannot be read, UsageError for a bad objective.
 
-    Of the settings are used: `slo` (replaces the objectives that the run was recorded with), `fail_on`, `inconclusive`
+    `sizer` sizes the run (default: `sized` without wishes). Of the settings are used: `slo` (replaces the objectives that the run was recorded with), `fail_on`, `inconclusive`
     and `policy`.
     """
     settings = settings or Settings()
     made = tables(run)
     objectives = [parse(text) for text in settings.slo or made.meta.get("objectives") or ()]
-    view = View(made, target_of(made), settings.policy, read_server_samples(run.path / "server.jsonl"), objectives)
+    view = View(made, target_of(made), settings.policy, objectives=objectives, **looked_around(run.path))
     load = validity.load_info(view)
     checks = validity.checks(view, load)
     invalid = validity.why_invalid(checks)
     results = [gate.judge(objective, view, invalid) for objective in objectives]
     found = findings.find(view)
-    sizing = _sizing(view, objectives, checks)
+    sizing = _sizing(view, objectives, checks, sizer or sized)
     verdict = decide(Case(view, checks, found, results, sizing))
     code = exit_code(str(made.meta.get("end") or ""), results, found, bool(invalid), settings)
     return Report(
@@ -118,6 +123,7 @@ def target_of(made: Tables) -> TargetInfo:
         pool_class=str(said.get("pool_class") or (made.pools[0].pool_class if made.pools else "?")),
         settings=PoolSettings(**_known(PoolSettings, said.get("settings"))),
         server=ServerInfo(**_known(ServerInfo, said.get("server"))),
+        proxy=ProxyInfo(**_known(ProxyInfo, said["proxy"])) if said.get("proxy") else None,
     )
 
 
@@ -139,10 +145,10 @@ def _run_info(run: Run, made: Tables) -> RunInfo:
     )
 
 
-def _sizing(view: View, objectives: Sequence[Objective], checks: Sequence[ValidityCheck]) -> Sizing | None:
+def _sizing(
+    view: View, objectives: Sequence[Objective], checks: Sequence[ValidityCheck], sizer: Sizer
+) -> Sizing | None:
     """Ask for a size; what was recorded by a bottleneck, or with holes, is not worth advice."""
-    from poolctl.analysis.sizing import recommend
-
     if not len(view.tables.leases):
         return None
     partial = (validity.CAPTURED, validity.WHOLE_CYCLE)
@@ -150,12 +156,30 @@ def _sizing(view: View, objectives: Sequence[Objective], checks: Sequence[Validi
     if wrong:
         text = " and ".join(objective.text for objective in objectives)
         return Sizing(text, None, "none", f"no advice: {'; '.join(check.detail for check in wrong)}", None)
+    return sizer(view, objectives)
+
+
+def sized(view: View, objectives: Sequence[Objective], **wanted: Any) -> Sizing:
+    """Return the sizing of a run; `wanted` is passed on to `sizing.recommend`."""
+    from poolctl.analysis.case import Wishes
+    from poolctl.analysis.sizing import recommend
+
+    wishes: Wishes = wanted.pop("wishes", Wishes())
+    if wishes.idle_limit_s is None:
+        wishes = dataclasses.replace(wishes, idle_limit_s=idle_limit(view.target))
     return recommend(
         view.tables,
         view.settings,
         objectives,
-        policy=view.policy,
         server=view.target.server,
         processes=int(view.tables.meta.get("processes") or 1),
         seed=int(view.tables.meta.get("seed") or 0),
+        wishes=wishes,
+        **wanted,
     )
+
+
+def idle_limit(target: TargetInfo) -> float | None:
+    """Return the shortest idle timeout that is known of server and proxy; None: none is."""
+    known = [target.server.idle_timeout_s, target.proxy.client_idle_timeout_s if target.proxy else None]
+    return min((each for each in known if each), default=None)

@@ -41,7 +41,11 @@ class View:
     target: TargetInfo
     policy: Policy = field(default_factory=Policy)
     server_samples: list[dict[str, Any]] = field(default_factory=list)
-    """Lines of server.jsonl, as `target.probes.sessions` makes them."""
+    """Lines of server.jsonl, as `target.probing` makes them."""
+    proxy_samples: list[dict[str, Any]] = field(default_factory=list)
+    """Lines of proxy.jsonl, as `target.pgbouncer` makes them."""
+    proxy_log: list[dict[str, Any]] = field(default_factory=list)
+    """Lines of proxy-log.jsonl, as `target.pgbouncer_log` makes them."""
     objectives: Sequence[Objective] = ()
     """What the run is held to."""
 
@@ -154,8 +158,12 @@ class View:
     @cached_property
     def capacity(self) -> float | None:
         """How many connections may be held at once, all pools together; infinite: no limit; None: unknown."""
+        from poolctl.analysis.engine_use import engines, thrown_away
+
         each = self.settings.capacity
-        return None if each is None else each * max(1, len(self.pool_keys[1]))
+        if each is None or any(thrown_away(group) for group in engines(self).values()):
+            return None  # a pool per request: nothing limits how many there are
+        return each * max(1, len(self.pool_keys[1]))
 
     @cached_property
     def overflow(self) -> Steps:
@@ -272,8 +280,14 @@ class View:
         return seen or int(self.tables.leases["fresh"].sum())
 
 
-def read_server_samples(path: Path) -> list[dict[str, Any]]:
-    """Return the samples of a server.jsonl; nothing when there is none. Torn lines are left out."""
+def looked_around(directory: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return what a run directory holds of the server and the proxy, by the View's field names."""
+    files = {"server_samples": "server.jsonl", "proxy_samples": "proxy.jsonl", "proxy_log": "proxy-log.jsonl"}
+    return {name: _read_lines(directory / file) for name, file in files.items()}
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file; nothing when there is none. Torn lines are left out."""
     samples = []
     if path.is_file():
         for line in path.read_bytes().splitlines():

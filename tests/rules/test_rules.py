@@ -13,7 +13,7 @@ from poolctl.analysis import findings
 from poolctl.analysis.leases import tables
 from poolctl.analysis.rule import MANUAL_PARTS
 from poolctl.analysis.summary import target_of
-from poolctl.analysis.view import View
+from poolctl.analysis.view import View, looked_around
 from poolctl.errors import UsageError
 
 HERE = Path(__file__).parent
@@ -31,7 +31,7 @@ def cases(code):
 def found(code, tmp_path, arguments):
     run = write_run(tmp_path, **arguments)
     made = tables(run)
-    return list(findings.REGISTRY[code].check(View(made, target_of(made))))
+    return list(findings.REGISTRY[code].check(View(made, target_of(made), **looked_around(run.path))))
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -198,16 +198,28 @@ def write_run(
     lose: Sequence[int] = (),
     torn: int = 0,
     pool_class: str = "AsyncAdaptedQueuePool",
+    pools: dict[int, dict[str, Any]] | None = None,
+    stacks: dict[str, list[str]] | None = None,
+    sync_sites: Sequence[str] = (),
+    inherited: Sequence[int] = (),
+    around: dict[str, Sequence[dict[str, Any]]] | None = None,
+    proxy: dict[str, Any] | None = None,
     **meta: Any,
 ) -> Run:
     """Write a whole run under `root`.
 
     `closed` are (instant, connection) of closed connections; `lags` (instant, delay) of the event loop; `lose` are
     sequence numbers (of each process) whose records were dropped; `torn` bytes of a record are left at the end of each
-    event file; `meta` overrides keys of run.json.
+    event file; `pools` overrides what a pool says of itself, by its number; `stacks` are of sites, innermost first;
+    `sync_sites` asked a sync pool on a loop; `inherited` are connections of the last process that are its parent's;
+    `around` are the lines of `server.jsonl`, `proxy.jsonl` and `proxy-log.jsonl` (`at`, in seconds, becomes `at_ns`);
+    `proxy` are the pooler's settings; `meta` overrides keys of run.json.
     """
     run = Run(root / name)
     run.path.mkdir(parents=True, exist_ok=True)
+    for file, lines in (around or {}).items():
+        told = [{"at_ns": _ns(line["at"]), **{k: v for k, v in line.items() if k != "at"}} for line in lines]
+        (run.path / file).write_text("".join(json.dumps(line) + "\n" for line in told))
     ends = [lease.acquired + (lease.hold or 0.0) for lease in leases] + [operation.ended for operation in operations]
     length = duration if duration is not None else max(ends, default=0.0)
     pids = sorted({item.process for group in (leases, operations, samples) for item in group} or {PID})
@@ -232,6 +244,8 @@ def write_run(
             {"class": pool_class, "settings": effective},
             sorted({lease.pool for lease in mine} or {1}),
             capture,
+            pools or {},
+            {"stacks": stacks or {}, "sync": sync_sites, "inherited": inherited if pid == pids[-1] else ()},
         )
     run.write_meta(
         {
@@ -248,6 +262,7 @@ def write_run(
                 "pool_class": pool_class,
                 "settings": effective,
                 "server": {**SERVER, **(server or {})},
+                "proxy": proxy,
             },
             "load": {
                 "arrivals": len(operations) or len(leases),
@@ -421,7 +436,14 @@ def _sample(item: Sample) -> Record:
 
 
 def _write_names(
-    path: Path, pid: int, names: Names, pool: dict[str, Any], pools: Sequence[int], capture: dict[str, Any] | None
+    path: Path,
+    pid: int,
+    names: Names,
+    pool: dict[str, Any],
+    pools: Sequence[int],
+    capture: dict[str, Any] | None,
+    own: dict[int, dict[str, Any]],
+    told: dict[str, Any],
 ) -> None:
     lines: list[dict[str, Any]] = [
         {
@@ -442,6 +464,7 @@ def _write_names(
             "driver": TARGET["driver"],
             "url": "postgresql+asyncpg://db/shop",
             "engine": f"engine-{n}",
+            **own.get(n, {}),
         }
         for n in pools
     ]
@@ -450,11 +473,22 @@ def _write_names(
             if kind == "site":
                 place, function = text.rsplit(" ", 1)
                 file, line = place.rsplit(":", 1)
-                lines.append({"kind": "site", "n": n, "file": file, "line": int(line), "function": function})
+                stack = [_place(one) for one in told["stacks"].get(text, ())]
+                entry = {"kind": "site", "n": n, "file": file, "line": int(line), "function": function}
+                lines.append(entry | ({"stack": stack} if stack else {}))
+                if text in told["sync"]:
+                    lines.append({"kind": "sync_in_loop", "n": n})
             elif kind == "statement":
                 lines.append({"kind": "statement", "n": n, "text": text})
             else:
                 lines.append({"kind": kind, "n": n, "name": text})
+    lines += [{"kind": "inherited", "n": n, "backend_pid": 9000 + n} for n in told["inherited"]]
     if capture is not None:
         lines.append({"kind": "capture", **capture})
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _place(text: str) -> tuple[str, int, str]:
+    place, function = text.rsplit(" ", 1)
+    file, line = place.rsplit(":", 1)
+    return file, int(line), function
