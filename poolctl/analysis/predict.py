@@ -13,7 +13,7 @@ import numpy as np
 from poolctl.analysis import stats
 from poolctl.analysis.demand import Demand
 from poolctl.analysis.goals import all_met, pooled, quantile
-from poolctl.analysis.pool_rules import THREAD_WAKE_S, End, Outcome, Rules
+from poolctl.analysis.pool_rules import THREAD_WAKE_S, End, Floats, Outcome, Rules
 from poolctl.analysis.search import Search, sized
 from poolctl.trace.report import Backtest, PoolSettings, Prediction
 from poolctl.units import format_seconds, format_share
@@ -72,10 +72,16 @@ def backtest(search: Search, demands: Sequence[Demand]) -> Backtest:
     outcomes = search.engine(demands, search.rules)
     seen = [np.isfinite(demand.measured_wait_s) for demand in demands]
     waits = pooled([outcome.wait_s[rows] for outcome, rows in zip(outcomes, seen, strict=True)])
-    measured = pooled([demand.measured_wait_s[rows] for demand, rows in zip(demands, seen, strict=True)])
     lost = pooled(
         [(outcome.end[rows] == End.TIMED_OUT).astype(np.float64) for outcome, rows in zip(outcomes, seen, strict=True)]
     )
+    return compared(waits, lost, demands)
+
+
+def compared(waits: Floats, lost: Floats, demands: Sequence[Demand]) -> Backtest:
+    """Hold predicted waits and timeouts (1 or 0 a request) against what was measured of these demands."""
+    seen = [np.isfinite(demand.measured_wait_s) for demand in demands]
+    measured = pooled([demand.measured_wait_s[rows] for demand, rows in zip(demands, seen, strict=True)])
     was_lost = pooled(
         [demand.measured_timed_out[rows].astype(np.float64) for demand, rows in zip(demands, seen, strict=True)]
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -78,7 +77,6 @@ def recommend(
     settings: PoolSettings,
     objectives: Sequence[Objective | str] = (),
     *,
-    policy: Any = None,  # noqa: ARG001 - thresholds of sizing may become configuration
     server: ServerInfo | None = None,
     processes: int | None = None,
     seed: int = 0,

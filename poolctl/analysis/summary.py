@@ -45,8 +45,8 @@ Sizer = Callable[[View, Sequence[Objective]], Sizing]
 def analyse(run: Run, settings: Settings | None = None, sizer: Sizer | None = None) -> Report:
     """Return the report of a run. Raises InputError when the run cannot be read, UsageError for a bad objective.
 
-    `sizer` sizes the run (default: `sized` without wishes). Of the settings are used: `slo` (replaces the objectives that the run was recorded with), `fail_on`, `inconclusive`
-    and `policy`.
+    `sizer` sizes the run (default: `sized` without wishes). Of the settings are used: `slo` (replaces the objectives
+    that the run was recorded with), `fail_on`, `inconclusive` and `policy`.
     """
     settings = settings or Settings()
     made = tables(run)
