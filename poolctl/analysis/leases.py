@@ -116,9 +116,7 @@ def tables(run: Run) -> Tables:
         pools=[_pool(entry, int((meta.get("anchor") or [0])[0])) for entry in found.facts["pools"]],
         meta=meta,
         capture=_capture_info(found.facts["capture"], meta, kept["leases"]),
-        told=Told(
-            found.facts["stacks"], [tuple(one) for one in found.facts["inherited"]], found.facts["sync_sites"]
-        ),
+        told=Told(found.facts["stacks"], [tuple(one) for one in found.facts["inherited"]], found.facts["sync_sites"]),
         length_s=float(meta.get("ended_at_s") or found.facts["last_s"]),
     )
 

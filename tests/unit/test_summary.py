@@ -203,7 +203,7 @@ def test_tasks_that_hold_one_and_wait_for_another_are_nested(tmp_path):
     assert report.verdict == "nested checkouts"
     finding = next(finding for finding in report.findings if finding.code == "PC601")
     assert finding.severity.value == "critical"
-    assert "need a capacity of" in " ".join(finding.evidence)
+    assert "3 × (2 − 1) + 1 = 4" in " ".join(finding.evidence)
 
 
 def test_waiting_with_connections_free_is_a_starved_loop(tmp_path):

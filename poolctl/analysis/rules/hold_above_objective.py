@@ -44,7 +44,7 @@ def check(view: View) -> Iterator[Finding]:
     tail = float(quantile(held, view.policy.long_hold_quantile) or value)
     holds, sql = view.column("hold_time_s"), view.column("sql_time_s")
     with np.errstate(invalid="ignore"):
-        above = holds > min(tail, value)
+        above = holds >= min(tail, value) * (1 - 1e-9)
     sites = sites_of(view, above, np.nan_to_num(holds))
     evidence = [f"{name} hold time {format_seconds(value)}; objective {format_seconds(limit)}"]
     site, names = view.codes("site")
@@ -52,7 +52,9 @@ def check(view: View) -> Iterator[Finding]:
         mine = above & (site == names.index(one))
         share = float(np.nansum(sql[mine]) / np.nansum(holds[mine])) if not np.isnan(sql[mine]).all() else None
         worked = "" if share is None else f", {format_share(share)} of it SQL"
-        evidence.append(f"{one}: {times(int(mine.sum()), 'hold')} above {format_seconds(min(tail, value))}{worked}")
+        evidence.append(
+            f"{one}: {times(int(mine.sum()), 'hold')} of {format_seconds(min(tail, value))} and more{worked}"
+        )
     where = f" at {sites[0]}" if sites else ""
     yield RULE.finding(
         f"{name} hold time is {format_seconds(value)}, its objective {format_seconds(limit)}",

@@ -5,7 +5,8 @@ What it detects
 
 Why it matters
     When every connection is held by a task that waits for its second one, nobody can go on: a deadlock that only
-    pool_timeout ends. The capacity must be at least tasks × (connections per task − 1) + 1.
+    pool_timeout ends. The capacity must be at least tasks × (connections per task − 1) + 1. It names both places: which
+    held, which asked, each with the stack it was first seen with.
 
 How to fix it
     Hand the connection (or the session) down instead of taking another: dependencies, repositories and background
@@ -17,6 +18,8 @@ When it is wrong
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,6 +31,8 @@ from poolctl.trace.report import Finding, Severity
 from poolctl.units import format_share
 
 RULE = Rule("PC601", "nested-checkouts", Severity.WARNING)
+MOST = 200
+"""Nested requests whose outer connection is looked for."""
 
 
 def floor(view: View) -> tuple[int, int, int]:
@@ -60,11 +65,43 @@ def check(view: View) -> Iterator[Finding]:
         f"{times(count, 'request')} made by a task that already held a connection",
         [
             f"{format_share(count / len(nested))} of the requests; threshold 0",
-            f"up to {tasks} such tasks at once with {each} connections each need a capacity of {least}"
-            + (f", it is {capacity:g}" if capacity is not None else ""),
+            f"floor: tasks × (connections per task − 1) + 1 = {tasks} × ({each} − 1) + 1 = {least}"
+            + (f", the capacity is {capacity:g}" if capacity is not None and math.isfinite(capacity) else ""),
             f"{times(blocked, 'nested request')} timed out",
+            *_places(view),
         ],
         f"hand the connection down{where(sites)} instead of taking another, or make the capacity at least {least}",
         severity=Severity.CRITICAL if blocked else Severity.ERROR if tight else Severity.WARNING,
         sites=sites,
     )
+
+
+def _places(view: View) -> list[str]:
+    """Return where the outer connection was taken and where the inner one was asked for, the most frequent pair."""
+    site, names = view.codes("site")
+    pairs = Counter((site[outer], site[inner]) for outer, inner in _pairs(view))
+    if not pairs:
+        return []
+    (outer, inner), _ = pairs.most_common(1)[0]
+    found = []
+    for what, number in (("holds", outer), ("asks again", inner)):
+        if number >= 0:
+            found.append(f"{what}: {' < '.join(view.tables.told.stacks.get(names[number]) or [names[number]])}")
+    return found
+
+
+def _pairs(view: View) -> list[tuple[int, int]]:
+    """Return (lease that its task held, lease that it asked for meanwhile), of the first nested requests."""
+    numbers, _ = view.pool_keys
+    task = view.tables.leases["task"].to_numpy(dtype=np.uint64)[view.order]
+    asked, (starts, ends) = view.column("requested_at_s"), view.held
+    pairs = []
+    for inner in np.flatnonzero(view.nested)[:MOST]:
+        with np.errstate(invalid="ignore"):
+            held = (task == task[inner]) & (numbers == numbers[inner]) & (starts <= asked[inner])
+            held &= np.isnan(ends) | (ends > asked[inner])
+        held[inner] = False
+        outer = np.flatnonzero(held)
+        if len(outer):
+            pairs.append((int(outer[-1]), int(inner)))
+    return pairs

@@ -31,7 +31,7 @@ SPARE = 5
 def kept(view: View) -> int | None:
     """Return how many connections the pools keep once they were needed; None where there is no such number."""
     size = view.settings.pool_size
-    return size * max(1, len(view.pool_keys[1])) if size else None
+    return size * max(1, len(view.pool_keys[1])) if size and view.capacity is not None else None
 
 
 def check(view: View) -> Iterator[Finding]:

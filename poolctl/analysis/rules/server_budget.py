@@ -33,7 +33,7 @@ RULE = Rule("PC501", "server-budget", Severity.ERROR)
 def check(view: View) -> Iterator[Finding]:
     """Yield a finding when the pools may ask for more than the server has."""
     server, each = view.target.server, view.settings.capacity
-    if server.max_connections is None or each is None or not math.isfinite(each):
+    if server.max_connections is None or each is None or view.capacity is None or not math.isfinite(each):
         return
     processes = max(1, len(view.pool_keys[1]), int(view.tables.meta.get("assumed_processes") or 0))
     reserved, others = server.reserved_connections or 0, max(0, (server.in_use or 0) - _ours_before(view))
