@@ -82,8 +82,8 @@ BUSY = APPLICATION + "live()\n"
 WAITING = APPLICATION + "t = threading.Thread(target=live, daemon=True)\nt.start()\nthreading.Event().wait()\n"
 DRIVEN_BY = {
     "asyncio": APPLICATION
-    + "import asyncio\nthreading.Thread(target=live, daemon=True).start()\n"
-    + "async def main():\n    while True: await asyncio.sleep(0.01)\nasyncio.run(main())\n",
+    + "import asyncio\nasync def main():\n    while True: await asyncio.sleep(0.01)\n"
+    + "threading.Thread(target=live, daemon=True).start()\nasyncio.run(main())\n",  # last: it tells the state
     "busy": BUSY,
     "waiting for ever": WAITING,
 }
