@@ -14,6 +14,7 @@ from poolctl.analysis.summary import target_of
 from poolctl.analysis.view import View
 from poolctl.policy import Policy
 from poolctl.trace.report import Finding
+from poolctl.units import parse_duration
 
 
 def found(code: str, tmp_path: Path, *, policy: Policy | None = None, slo: str = "", **arguments: Any) -> list[Finding]:
@@ -157,3 +158,43 @@ def test_slow_returns_say_whether_it_is_the_reset_or_a_listener(tmp_path: Path) 
     assert "commit or roll back at app/orders.py:42 handler before the return" in text
     text = said("PC304", tmp_path / "2", leases=[Lease(k * 0.1, 0.05, checkin=0.02, reset=0.001) for k in range(100)])
     assert "listeners" in text.splitlines()[-1]
+
+
+EXPORT = "app/report.py:9 export"
+
+
+def queueing(size: int = 3, **fields: Any) -> dict[str, Any]:
+    """Every tenth request holds a connection for 1.2 s and works with it for a tenth of that."""
+    work = [(k * 0.05, 1.2 if k % 10 == 0 else 0.05) for k in range(600)]
+    names = {"site": lambda k: EXPORT if k % 10 == 0 else "app/orders.py:42 handler"}
+    leases = through_pool(work, size=size, sql=lambda k: 0.12 if k % 10 == 0 else 0.05, **names, **fields)
+    return {"leases": leases, "settings": {"pool_size": size, "max_overflow": 0}}
+
+
+def test_one_site_that_makes_others_wait_comes_with_what_its_release_would_change(tmp_path: Path) -> None:
+    recorded = queueing()
+    text = said("PC303", tmp_path, **recorded)
+    waits = sorted(lease.wait for lease in recorded["leases"])
+    measured = waits[int(0.95 * len(waits))]
+    as_it_was, released, apart = (
+        parse_wait(next(line for line in text.splitlines() if line.startswith(start)))
+        for start in ("replayed as it was", "released whenever app/report.py:9 export", "with an engine of its own")
+    )
+    assert measured > 0.2
+    assert abs(as_it_was - measured) < 0.1 * measured
+    assert released < measured / 10
+    assert apart < measured / 10
+    assert "release the connection at app/report.py:9 export before what is not SQL (90.0 % of its hold)" in text
+
+
+def parse_wait(line: str) -> float:
+    """Return the wait at the end of an evidence line, in seconds."""
+    return parse_duration(line.rpartition("p95 wait ")[2].removeprefix("would be ").removeprefix("is "))
+
+
+def test_nothing_is_claimed_where_the_model_does_not_reproduce_the_run(tmp_path: Path) -> None:
+    recorded = queueing()
+    recorded["settings"] = {"pool_size": 30, "max_overflow": 0}  # not the pool that made these waits
+    text = said("PC303", tmp_path, **recorded)
+    assert "no counterfactual: the model does not even predict the run it came from" in text
+    assert "would be" not in text

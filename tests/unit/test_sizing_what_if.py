@@ -48,6 +48,14 @@ def test_shorter_holds_at_the_site_need_fewer_and_an_unknown_site_is_refused() -
         sized(Supposition(holds={"nowhere.py": 0.5}))
 
 
+def test_without_its_idle_time_a_hold_is_its_sql_and_needs_fewer() -> None:
+    recorded = made()
+    recorded.leases["idle_in_hold_s"] = 0.8 * recorded.leases["hold_time_s"]
+    idle = sized(Supposition(idle={"shop.py:10": 0.0}), recorded)
+    assert size(idle) == size(sized(Supposition(holds={"shop.py:10": 0.2})))
+    assert any("idle part of the holds of shop.py:10 × 0" in note for note in idle.notes)
+
+
 def test_more_processes_need_fewer_each_and_more_in_sum() -> None:
     one, two = size(sized(None)), sized(Supposition(processes=2))
     assert one / 2 <= size(two) < one

@@ -2,25 +2,31 @@
 
 What it detects
     A site and context that held connections during more than half of the others' waiting (shared out evenly among those
-    who held at the time), and during half as much again as its share of the checkouts would explain.
+    who held at the time), and during half as much again as its share of the checkouts would explain. The run is
+    replayed in the pool model as if that site gave its connections back as soon as its SQL is done, and as if its work
+    had a pool of its own: what the p95 wait would have been. Where the model does not reproduce the run as it was,
+    nothing is claimed.
 
 Why it matters
     The pool is not too small for the load but for this one holder: shortening its holds helps everybody.
 
 How to fix it
-    Shorten the hold at the site it names (see its idle share and its SQL), or give that work a pool of its own.
+    Give the connection back before what is not SQL (a call of another service, rendering, a lock) at the site it names,
+    or give that work a pool of its own.
 
 When it is wrong
-    Holders that are long because the database is slow for everybody are victims too: compare their sql share.
+    Holders that are long because the database is slow for everybody are victims too: compare their sql share. The
+    replay keeps the arrivals: callers that come back sooner because they are served sooner are not in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from poolctl.analysis.counterfactual import otherwise
 from poolctl.analysis.rule import Rule
 from poolctl.analysis.view import View
-from poolctl.trace.report import Finding, Severity
+from poolctl.trace.report import Finding, Prediction, Severity, SiteRow
 from poolctl.units import format_seconds, format_share
 
 RULE = Rule("PC303", "one-site-causes-waiting", Severity.WARNING)
@@ -28,6 +34,8 @@ SHARE = 0.5
 BEYOND = 1.5
 LEAST_S = 1.0
 """Seconds of waiting. Below this there is nothing to share out."""
+IDLE_SHARE = 0.2
+"""Of the site's hold, from which giving the connection back earlier is worth a replay."""
 
 
 def check(view: View) -> Iterator[Finding]:
@@ -40,13 +48,38 @@ def check(view: View) -> Iterator[Finding]:
     share, leases = (worst.wait_caused_s or 0.0) / total, worst.leases / max(1, sum(row.leases for row in rows))
     if share <= SHARE or share < BEYOND * leases:
         return
+    known, advice = _replayed(view, worst)
     yield RULE.finding(
         f"{format_share(share)} of the waiting was caused by {worst.site} ({worst.context})",
         [
             f"{format_seconds(worst.wait_caused_s)} of {format_seconds(total)} waited; threshold {format_share(SHARE)}",
             f"it has {format_share(leases)} of the leases",
             f"its p95 hold time is {format_seconds(worst.hold_time_s.p95)}, sql share {format_share(worst.sql_share)}",
+            *known,
         ],
-        f"shorten the hold at {worst.site}, or give it an engine of its own",
+        advice,
         sites=[worst.site],
     )
+
+
+def _replayed(view: View, worst: SiteRow) -> tuple[list[str], str]:
+    """Return what a replay says of the site, and the advice that follows."""
+    advice = f"shorten the hold at {worst.site}, or give it an engine of its own"
+    found = otherwise(view, worst.site)
+    if isinstance(found, str):
+        return [f"no counterfactual: {found}"], advice
+    known = [f"replayed as it was, the p95 wait is {_wait(found.as_it_was)}"]
+    idle = 1 - worst.sql_share if worst.sql_share is not None else 0.0
+    if idle > IDLE_SHARE:
+        known.append(f"released whenever {worst.site} does no SQL, the p95 wait would be {_wait(found.released)}")
+        advice = (
+            f"release the connection at {worst.site} before what is not SQL ({format_share(idle)} of its hold): "
+            f"the p95 wait would be {_wait(found.released)}"
+        )
+    known.append(f"with an engine of its own for {worst.site}, the p95 wait would be {_wait(found.apart)}")
+    return known, advice
+
+
+def _wait(prediction: Prediction) -> str:
+    lost = f" with {format_share(prediction.timeout_rate)} timeouts" if prediction.timeout_rate else ""
+    return f"{format_seconds(prediction.wait_time_s.p95)}{lost}"
