@@ -1,22 +1,21 @@
 """Pressure: who waited, and what was going on meanwhile.
 
 In: a View. Out: `Pressure`, the numbers that separate a pool that is too small from a leak, from nested checkouts, from
-a starved event loop and from a slow database. Judges nothing.
+a starved process and from a slow database. Judges nothing.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from poolctl.analysis import sweep
+from poolctl.analysis import stalls, sweep
 from poolctl.analysis.breakdown import time_values
 from poolctl.analysis.crowding import Crowding, crowding
+from poolctl.analysis.lock_queue import lock_share
 from poolctl.analysis.stats import quantile
-from poolctl.analysis.sweep import Floats
 from poolctl.analysis.view import WAITED_S, Bools, View
 
 
@@ -25,8 +24,10 @@ class Pressure:
     """What the waiting was like."""
 
     timed_out: int
+    still_waiting: int
+    """Requests that had no answer when the window ended."""
     waited_s: float
-    """All waiting together, seconds."""
+    """All waiting together, seconds; of those that still wait, until now."""
     longest_s: float
     p95_wait_s: float | None
     full_share: float | None
@@ -38,11 +39,17 @@ class Pressure:
     """Mean share of the capacity that had leaked when requests timed out (at the end, when none did)."""
     free_share: float
     """Share of the waiting during which a slot was free."""
+    stalled_share: float
+    """Share of the waiting while an event loop stood still, or worked off what had piled up meanwhile."""
+    stalled_time: float
+    """Share of the time in which an event loop stood still."""
+    busy_share: float | None
+    """Share of the waiting (without any: of the time) in which a process's interpreter had no moment to spare."""
     sql_share: float | None
     slower: float | None
     """Mean statement time of leases that began with the pool full ÷ with it not full, at the same sites."""
     lock_share: float | None
-    """Share of the server's busy sessions that waited for a lock; None where it was not watched."""
+    """Share of our busy sessions on the server that waited for a lock; None where it was not watched."""
     crowding: Crowding | None = None
     """Why more connections were in use while requests waited; None where there was no quiet time, or no waiting."""
 
@@ -52,22 +59,29 @@ def measure(view: View) -> Pressure:
     waits = view.column("wait_time_s")
     refused = view.ended("timed_out")
     waited = (np.nan_to_num(waits) >= WAITED_S) | refused
+    asked, got = view.queued
+    still = ~np.isnan(asked) & np.isnan(got)
+    so_far = np.maximum(view.length_s - asked[still], 0.0)
     holds, sql = view.column("hold_time_s"), view.column("sql_time_s")
     both = ~np.isnan(holds) & ~np.isnan(sql)
     held = float(holds[both].sum())
     return Pressure(
         timed_out=int(refused.sum()),
-        waited_s=float(np.nansum(waits[waited])),
-        longest_s=float(np.nanmax(waits, initial=0.0)),
+        still_waiting=int(still.sum()),
+        waited_s=float(np.nansum(waits[waited]) + so_far.sum()),
+        longest_s=float(max(np.nanmax(waits, initial=0.0), so_far.max(initial=0.0))),
         p95_wait_s=quantile(np.sort(time_values(view, "wait")), 0.95),
         full_share=_full_share(view),
         nested_share=_nested_share(view),
         leaked=int(view.leaked.sum()),
         leaked_share=_leaked_share(view, refused),
         free_share=_free_share(view),
+        stalled_share=stalls.share_of_waiting(view),
+        stalled_time=stalls.share_of_time(view),
+        busy_share=stalls.busy_share(view),
         sql_share=min(1.0, float(sql[both].sum()) / held) if held > 0 else None,
         slower=_slower(view),
-        lock_share=_lock_share(view.server_samples),
+        lock_share=lock_share(view),
         crowding=crowding(view) if waited.any() else None,
     )
 
@@ -85,7 +99,7 @@ def _nested_share(view: View) -> float:
     asked, got = view.queued
     nested = sweep.count(asked[view.nested], got[view.nested])
     anybody = sweep.Steps(view.waiting.at, (view.waiting.level > 0).astype(np.int64))
-    at = np.unique(np.concatenate([nested.at, anybody.at, view.checked_out.at]))
+    at = np.unique(np.concatenate([nested.at, anybody.at, view.checked_out.at, [view.length_s]]))
     if not len(nested.at) or len(at) < 2:
         return 0.0
     weight = anybody.at_instants(at[:-1]) * np.diff(at)
@@ -147,9 +161,3 @@ def _slower(view: View) -> float | None:
 
 _FEWEST = 20
 """Leases a side. Below this the two means say nothing."""
-
-
-def _lock_share(samples: list[dict[str, Any]]) -> float | None:
-    active = np.array([float(sample.get("active") or 0) for sample in samples], dtype=np.float64)
-    locks: Floats = np.array([float(sample.get("lock_waits") or 0) for sample in samples], dtype=np.float64)
-    return float(locks.sum() / active.sum()) if active.sum() > 0 else None

@@ -12,8 +12,10 @@ from typing import Any
 
 from poolctl.analysis import breakdown, findings, gate, occupancy, validity
 from poolctl.analysis.leases import Tables, tables
+from poolctl.analysis.long_leases import long_leases
 from poolctl.analysis.objectives import Objective, parse
-from poolctl.analysis.verdict import Case, decide
+from poolctl.analysis.verdict import decide
+from poolctl.analysis.verdict_facts import Facts
 from poolctl.analysis.view import View, looked_around
 from poolctl.config import Settings
 from poolctl.errors import Exit
@@ -58,7 +60,7 @@ def analyse(run: Run, settings: Settings | None = None, sizer: Sizer | None = No
     results = [gate.judge(objective, view, invalid) for objective in objectives]
     found = findings.find(view)
     sizing = _sizing(view, objectives, checks, sizer or sized)
-    verdict = decide(Case(view, checks, found, results, sizing))
+    verdict = decide(Facts(view, checks, found, results, sizing))
     code = exit_code(str(made.meta.get("end") or ""), results, found, bool(invalid), settings)
     return Report(
         command=str(made.meta.get("command") or "report"),
@@ -78,6 +80,10 @@ def analyse(run: Run, settings: Settings | None = None, sizer: Sizer | None = No
         sizing=sizing,
         capture=made.capture,
         evidence=verdict.evidence,
+        confidence=verdict.confidence,
+        next_step=verdict.next_step,
+        culprits=verdict.sites,
+        long_leases=long_leases(view),
         fail_on=settings.fail_on,
     )
 

@@ -48,6 +48,8 @@ class View:
     """Lines of proxy-log.jsonl, as `target.pgbouncer_log` makes them."""
     objectives: Sequence[Objective] = ()
     """What the run is held to."""
+    process_samples: list[dict[str, Any]] = field(default_factory=list)
+    """Lines of processes.jsonl, as `target.processes` makes them."""
 
     def column(self, name: str) -> Floats:
         """Return a time or an instant of every lease, in the order of the requests."""
@@ -211,8 +213,27 @@ class View:
         return caused
 
     @cached_property
+    def backend_pids(self) -> frozenset[int]:
+        """The server's processes (MySQL: connection ids) behind the connections, as far as the driver knows them."""
+        return frozenset(int(pid) for pid in np.unique(self.whole("backend_pid")) if pid > 0)
+
+    def second_of(self, monotonic_ns: int) -> float:
+        """Return an instant of poolctl's clock as a second of the run."""
+        anchor = self.tables.meta.get("anchor")
+        return (monotonic_ns - int(anchor[0])) / 1e9 if anchor else 0.0
+
+    @cached_property
     def nested(self) -> Bools:
         """Which requests were made by a task that held another connection of the same pool."""
+        return self._nesting[0]
+
+    @cached_property
+    def _nesting(self) -> tuple[Bools, Bools]:
+        """Nested requests, and the leases whose task waits for another connection to this hour.
+
+        The number of a task that is gone may serve another one. So a lease that nobody gave back nests only what its
+        task asked for next, and is still waiting for.
+        """
         numbers, _ = self.pool_keys
         task = self.tables.leases["task"].to_numpy(dtype=np.uint64)[self.order]
         asked, (starts, ends) = self.column("requested_at_s"), self.held
@@ -223,9 +244,12 @@ class View:
         far = max(float(until.max(initial=0.0)) * 2, 1.0)
         latest = np.maximum.accumulate(until + group * far) - group * far
         found = np.zeros(len(order), np.bool_)
-        same = ~changes[1 : len(order)]
-        found[order[1:]] = same & (latest[:-1] > asked[order][1:]) & (task[order][1:] != 0)
-        return found
+        same = ~changes[1 : len(order)] & (task[order][1:] != 0)
+        stuck = same & self.open[order][:-1] & (self.ended("open") & ~self.acquired)[order][1:]
+        found[order[1:]] = same & (latest[:-1] > asked[order][1:]) | stuck
+        outer = np.zeros(len(order), np.bool_)
+        outer[order[:-1]] = stuck
+        return found, outer
 
     @cached_property
     def longest_finished_s(self) -> Floats:
@@ -261,11 +285,14 @@ class View:
 
     @cached_property
     def leaked(self) -> Bools:
-        """Which leases were never returned: abandoned to the garbage collector, outlived, or open too long."""
+        """Which leases were never returned: abandoned to the garbage collector, outlived, or open too long.
+
+        One whose task waits for another connection is not: it would be returned.
+        """
         age = self.length_s - self.column("acquired_at_s")
         with np.errstate(invalid="ignore"):
             beyond = self.open & (age > self.leak_threshold_s)
-        return self.ended("abandoned") | self.outlived | beyond
+        return self.ended("abandoned") | self.outlived | (beyond & ~self._nesting[1])
 
     @cached_property
     def timed_out(self) -> int:

@@ -255,6 +255,27 @@ class SiteRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LongLease:
+    """One lease that was held for longer than the p95 of hold_time."""
+
+    site: str
+    """`file:line function`."""
+    context: str | None
+    acquired_at_s: float
+    """Seconds since the run began."""
+    hold_time_s: float
+    """Of an open one, so far."""
+    sql_share: float | None
+    end: str
+    """One of the ends of a lease; `open`: still held when the window ended."""
+    process: int
+    backend_pid: int | None
+    """The server's name for the connection; None where the driver does not tell."""
+    server: str = ""
+    """What the server saw it do most of the time; empty where it was not watched, or never caught in the act."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing wrong (or worth knowing), with its evidence."""
 
@@ -416,6 +437,14 @@ class Report:
     capture: CaptureInfo
     evidence: list[str] = field(default_factory=list)
     """What speaks for the verdict, and what rules the others out: one line each, with numbers and thresholds."""
+    confidence: str = ""
+    """low | medium | high: how sure the verdict is; empty in reports of earlier versions."""
+    next_step: str = ""
+    """The one thing to do now."""
+    culprits: list[str] = field(default_factory=list)
+    """The lines of code that the verdict is about, the worst first."""
+    long_leases: list[LongLease] = field(default_factory=list)
+    """The leases above the p95 of hold_time, the longest first, at most twenty."""
     fail_on: str | None = None
     """Severity from which a finding failed the gate."""
     schema: str = SCHEMA

@@ -1,0 +1,115 @@
+"""The clinic: the patients of `apps/patients.py` under `poolctl diagnose`, several at a time.
+
+In: a PostgreSQL, names of patients. Out: for each what poolctl said: the report, as JSON and on an 80-column screen.
+Each has a database of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from command import poolctl
+from sick_apps import APPS
+from sqlalchemy import make_url
+
+AT_ONCE = 4
+"""They sleep for most of their time."""
+THRESHOLDS = '[thresholds]\nhold_time_warning = "3s"\nhold_time_alert = "3s"\n'
+"""Nobody waits thirty seconds for a leak to be one: the window is short."""
+AWAITED = (
+    ("from sqlalchemy.ext.asyncio import create_async_engine", "from sqlalchemy import create_engine"),
+    ("create_async_engine", "create_engine"),
+    ("Tasks as Crowd", "Threads as Crowd"),
+    ("asyncio.run(main())", "main()"),
+    ("asyncio.sleep", "time.sleep"),
+    ("async ", ""),
+    ("await ", ""),
+)
+
+
+def twin_of(source: str) -> str:
+    """Return the same application on threads, each line where it was."""
+    for awaited, plain in AWAITED:
+        source = source.replace(awaited, plain)
+    return source
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What poolctl said of a patient."""
+
+    code: int
+    report: dict[str, Any]
+    screen: list[str]
+    """The report on a screen of 80 columns, in lines."""
+    stderr: str
+    application: Path
+
+    def line(self, name: str) -> str:
+        """Return `file:line` of the line that is marked with this name."""
+        marked = self.application.read_text().splitlines()
+        return f"{self.application}:{next(n for n, text in enumerate(marked, 1) if text.endswith(f'# {name}'))}"
+
+    @property
+    def findings(self) -> dict[str, str]:
+        """The severity of each finding, by its code."""
+        return {finding["code"]: finding["severity"] for finding in self.report["findings"]}
+
+    def __str__(self) -> str:
+        return "\n".join(self.screen)
+
+
+class Clinic:
+    """Patients, seen as soon as there is room; `with Clinic(…) as clinic: clinic.chart(name, way)`."""
+
+    def __init__(self, url: str, directory: Path, wanted: Iterable[tuple[str, str]]) -> None:
+        self._url = make_url(url)
+        self._directory = directory
+        self._rooms = ThreadPoolExecutor(AT_ONCE)
+        self._charts: dict[tuple[str, str], Future[Chart]] = {}
+        for name, way in dict.fromkeys(wanted):
+            self._charts[name, way] = self._rooms.submit(self._see, name, way)
+
+    def __enter__(self) -> Clinic:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._rooms.shutdown(cancel_futures=True)
+
+    def chart(self, name: str, way: str) -> Chart:
+        """Return what was found; wait for it."""
+        return self._charts[name, way].result()
+
+    def _see(self, name: str, way: str) -> Chart:
+        room = self._directory / f"{name}-{way}"
+        room.mkdir()
+        (room / "poolctl.toml").write_text(THRESHOLDS)
+        source = (APPS / "patients.py").read_text()
+        application = room / f"{name}.py"
+        application.write_text(source if way == "async" else twin_of(source))
+        database = f"clinic_{name}_{way}"
+        with psycopg.connect(self._url.set(drivername="postgresql").render_as_string(False), autocommit=True) as to:
+            to.execute(f'create database "{database}"')  # type: ignore[call-overload]
+        url = self._url.set(database=database)
+        own = url if way == "async" else url.set(drivername="postgresql+psycopg")
+        result = poolctl(
+            *("diagnose", "--quiet", "--url", url.render_as_string(False), "--report", "report.json", "--"),
+            *(sys.executable, application, name),
+            cwd=room,
+            environment={
+                "DATABASE_URL": own.render_as_string(False),
+                "PYTHONPATH": os.pathsep.join([str(APPS), *filter(None, [os.environ.get("PYTHONPATH")])]),
+                "COLUMNS": "80",
+                "NO_COLOR": "1",
+            },
+        )
+        report = json.loads((room / "report.json").read_text()) if (room / "report.json").exists() else {}
+        return Chart(result.code, report, result.out.splitlines(), result.err, application)
