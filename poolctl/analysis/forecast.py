@@ -90,7 +90,7 @@ def _sentence(sizing: Sizing, best: PoolSettings, today: PoolSettings) -> str:
     at = {(p.pool_size, p.max_overflow): p for p in sizing.predictions}
     here = at.get((best.pool_size or 0, best.max_overflow or 0))
     same = (best.pool_size, best.max_overflow) == (today.pool_size, today.max_overflow)
-    what = f"{'Keep ' if same else ''}pool_size={best.pool_size}, max_overflow={best.max_overflow}"
+    what = f"{'Keep' if same else 'Set'} pool_size={best.pool_size}, max_overflow={best.max_overflow}"
     if here is None:
         return what
     wait = here.wait_time_s

@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 COMMANDS = {
     "loadtest": "Put a database's connection pool under load; report what it did and what size it should have.",
     "diagnose": "Watch an application; say what is wrong with its pool, who does it, what to change.",
+    "size": "Predict what another pool size would do to recorded traffic; say which one it needs.",
     "compare": "Two sets of runs: worse, not worse, or cannot tell; also base and head side by side.",
     "report": "Show a recorded run again, in any format.",
     "scenarios": "List the workloads that loadtest can run; show or copy one.",

@@ -36,8 +36,8 @@ def curve(report: Report, width: int, height: int = 8) -> list[str]:
     rows = [list("".join(mark * (each - 1) + " " for mark in row)) for row in area(heights, scale, height)]
     for column, value in enumerate(responses):
         if value > FLOOR_S:
-            row = height - 1 - min(height - 1, int(height * math.log(value / FLOOR_S) / scale))
-            rows[row][column * each + (each - 1) // 2] = RESPONSE
+            level = min(height - 1, int(height * math.log(value / FLOOR_S) / scale))
+            rows[height - 1 - level][column * each + (each - 1) // 2] = RESPONSE
     lines = []
     for number, row in enumerate(rows):
         at = FLOOR_S * math.exp(scale * (height - number) / height)

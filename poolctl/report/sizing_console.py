@@ -67,11 +67,13 @@ def _predictions(console: Console, report: Report, *, whole: bool) -> None:
         for line in lines:
             console.print(Text(line), soft_wrap=True)
     print_title(console, "At other sizes", sentences.model(report))
-    print_table(console, sizing_tables.predictions(report, whole=whole))
+    table = sizing_tables.predictions(report, whole=whole)
+    print_table(console, sizing_tables.fitting(table, console.width) if whole else table)
     grid = sizing_tables.grid(report)
     if whole and grid.rows:
         print_title(console, "p95 wait by pool_size and max_overflow", "✓ the objective is met, ✗ it is missed")
         print_table(console, grid)
+        console.print(dim("everything that is predicted for each of them: --format json, or markdown"))
     if report.sizing and report.sizing.rules_of_thumb:
         print_title(console, "Rules of thumb", "what the model predicts for each")
         print_table(console, sizing_tables.rules_of_thumb(report))

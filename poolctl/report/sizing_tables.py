@@ -12,6 +12,7 @@ from poolctl.report.tables import DASH, Column, Table
 from poolctl.trace.report import Backtest, PoolSettings, Prediction, Report, Sizing, Verified
 from poolctl.units import format_seconds, format_share
 
+LEAVE_OUT_FIRST = ("connections", "p50 wait", "connects", "p99 wait")
 SIZE_COLUMNS = (
     Column("size + overflow", text=True),
     Column("p50 wait", wide=True),
@@ -27,11 +28,13 @@ SIZE_COLUMNS = (
 
 
 def predictions(report: Report, *, whole: bool = False) -> Table:
-    """What the model says of each size; today's and the recommended one are marked. `whole`: no column is left out."""
-    columns = tuple(replace(column, wide=False) for column in SIZE_COLUMNS) if whole else SIZE_COLUMNS
+    """What the model says of each size; today's and the recommended one are marked.
+
+    `whole`: of the sizes with overflow, which `grid` has, only those.
+    """
     sizing = report.sizing
     if sizing is None:
-        return Table(columns, [])
+        return Table(SIZE_COLUMNS, [])
     today, best = report.target.settings, sizing.recommended
     rows, tones = [], []
     for p in sizing.predictions:
@@ -39,9 +42,23 @@ def predictions(report: Report, *, whole: bool = False) -> Table:
         is_best = best is not None and size == (best.pool_size, best.max_overflow)
         is_today = size == (today.pool_size, today.max_overflow)
         mark = "keep" if is_best and is_today else "recommended" if is_best else "today" if is_today else ""
+        if whole and p.max_overflow and not mark:
+            continue
         rows.append(_prediction(p, mark))
         tones.append("good" if is_best else "mark" if is_today else "")
-    return _without_empty(Table(columns, rows, tones))
+    return _without_empty(Table(SIZE_COLUMNS, rows, tones))
+
+
+def fitting(table: Table, width: int) -> Table:
+    """Return the table with as many columns shown as fit into `width`; the last of LEAVE_OUT_FIRST are kept longest."""
+    shown = [replace(column, wide=False) for column in table.columns]
+    for title in ("", *LEAVE_OUT_FIRST):
+        shown = [replace(column, wide=column.wide or column.title == title) for column in shown]
+        kept = [i for i, column in enumerate(shown) if not column.wide]
+        widths = [max(len(text) for text in (shown[i].title, *(row[i] for row in table.rows))) for i in kept]
+        if sum(widths) + 2 * len(widths) <= width:
+            break
+    return Table(tuple(shown), table.rows, table.tones)
 
 
 def rules_of_thumb(report: Report) -> Table:
