@@ -178,19 +178,19 @@ class View:
         parts = []
         for number, key in enumerate(keys):
             mine = numbers == number
-            opened = self._opened(key) or sweep.count(starts[mine], ends[mine])
+            opened = self.opened_by(key, seen=True) or sweep.count(starts[mine], ends[mine])
             parts.append(Steps(opened.at, np.maximum(opened.level - size, 0)))
         return sweep.total(parts)
 
     @cached_property
     def open_connections(self) -> Steps | None:
         """Connections open, held or idle, all pools together; None where the run does not tell."""
-        parts = [self._opened(key, seen=False) for key in self.pool_keys[1]]
+        parts = [self.opened_by(key) for key in self.pool_keys[1]]
         known = [part for part in parts if part is not None]
         return sweep.total(known) if known and len(known) == len(parts) else None
 
-    def _opened(self, key: tuple[int, str], *, seen: bool = True) -> Steps | None:
-        """Connections that a pool has open; None where the run does not tell."""
+    def opened_by(self, key: tuple[int, str], *, seen: bool = False) -> Steps | None:
+        """Return the connections that a pool has open; None where the run does not tell (`lifetimes.opened`)."""
         numbers = [pool.number for pool in self.tables.pools if (pool.process, pool.engine or str(pool.number)) == key]
         return lifetimes.opened(self.tables, key[0], numbers, seen=seen)
 
@@ -307,7 +307,7 @@ class View:
         return seen or int(self.tables.leases["fresh"].sum())
 
 
-def looked_around(directory: Path) -> dict[str, list[dict[str, Any]]]:
+def looked_around(directory: Path) -> dict[str, Any]:
     """Return what a run directory holds of the server and the proxy, by the View's field names."""
     files = {"server_samples": "server.jsonl", "proxy_samples": "proxy.jsonl", "proxy_log": "proxy-log.jsonl"}
     return {name: _read_lines(directory / file) for name, file in files.items()}
