@@ -27,7 +27,7 @@ DEFAULT = "default"
 PREFIX = "POOLCTL_"
 THRESHOLDS = "thresholds"
 
-FORMATS = ("console", "json", "markdown", "junit", "github", "openmetrics")
+FORMATS = ("console", "json", "markdown", "html", "junit", "github", "openmetrics")
 SEVERITIES = ("info", "warning", "error", "critical")
 
 __all__ = ["Effective", "Policy", "Settings", "load"]

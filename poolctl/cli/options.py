@@ -85,12 +85,15 @@ AllowForeign = Annotated[
 
 Format = Annotated[
     str | None,
-    option(OUTPUT, "--format", "On stdout: console, json, markdown, junit, github or openmetrics.", "FORMAT"),
+    option(OUTPUT, "--format", "On stdout: console, json, markdown, html, junit, github or openmetrics.", "FORMAT"),
 ]
 ReportFile = Annotated[
     list[str] | None,
     option(
-        OUTPUT, "--report", "Write it there too; .txt .json .md .xml .annotations .prom says how. Repeatable.", "FILE"
+        OUTPUT,
+        "--report",
+        "Write it there too; .txt .json .md .html .xml .annotations .prom says how. Repeatable.",
+        "FILE",
     ),
 ]
 Force = Annotated[bool, option(OUTPUT, "--force", "Overwrite files that are already there.")]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from poolctl.cli import streams
 from poolctl.errors import OutputError
-from poolctl.report import check_format, format_of, render, render_comparison
+from poolctl.report import format_of, ready, render_all, render_comparison
 from poolctl.trace.comparison import Comparison
 from poolctl.trace.report import Report
 from poolctl.trace.run import output_error, write_text
@@ -44,11 +44,13 @@ class Output:
                 raise OutputError(f"{path} is already there", "--force overwrites it")
             if not os.access(path.parent, os.W_OK):
                 raise OutputError(f"cannot write {path}: no permission", "choose a directory you may write")
-        return cls(check_format(kind), pairs)
+        for name in {kind, *(name for _, name in pairs)}:
+            ready(name)
+        return cls(kind, pairs)
 
     def deliver(self, reports: Sequence[Report]) -> None:
         """Write the files, then stdout: one report as it is, several as one document. Raises OutputError."""
-        self._deliver(lambda kind, width, color: document(reports, kind, width=width, color=color))
+        self._deliver(lambda kind, width, color: render_all(reports, kind, width=width, color=color))
 
     def deliver_comparison(self, comparison: Comparison) -> None:
         """Write the files, then stdout. Raises OutputError."""
@@ -69,11 +71,3 @@ def _append(path: Path, text: str) -> None:
             file.write(text)
     except OSError as error:
         raise output_error(path, error) from None
-
-
-def document(reports: Sequence[Report], kind: str, *, width: int, color: bool) -> str:
-    """Return one report as it is, several as one document: a JSON array, or one after another."""
-    texts = [render(report, kind, width=width, color=color) for report in reports]
-    if len(texts) == 1:
-        return texts[0]
-    return "[\n" + ",\n".join(text.rstrip("\n") for text in texts) + "\n]\n" if kind == "json" else "\n\n".join(texts)

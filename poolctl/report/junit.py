@@ -7,6 +7,7 @@ text. The document fits the schema of Ant's JUnit task and that of Jenkins.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from poolctl.report import cases
@@ -24,6 +25,11 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def render(report: Report, style: Style) -> str:  # noqa: ARG001 - every format has this signature
     """Return the run as one test suite."""
     return document([cases.of_report(report)])
+
+
+def render_all(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001
+    """Return each run as a test suite of one document."""
+    return document([cases.of_report(report) for report in reports])
 
 
 def render_comparison(comparison: Comparison, style: Style) -> str:  # noqa: ARG001

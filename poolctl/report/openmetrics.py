@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 from poolctl.report.style import Style
 from poolctl.trace.comparison import Comparison
@@ -19,9 +20,23 @@ Family = tuple[str, str, list[tuple[dict[str, str], float | None]]]
 """Name, help, samples (labels, value)."""
 
 
-def render(report: Report, style: Style) -> str:  # noqa: ARG001 - every format has this signature
+def render(report: Report, style: Style) -> str:
     """Return the numbers of a run."""
-    label = {"scenario": report.run.scenario or report.command}
+    return render_all([report], style)
+
+
+def render_all(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - every format has this signature
+    """Return the numbers of several runs: each family once, a sample a run; runs of one name are told apart."""
+    names = [report.run.scenario or report.command for report in reports]
+    families: dict[str, Family] = {}
+    for report, name in zip(reports, names, strict=True):
+        label = {"scenario": name} | ({"run": report.run.id} if names.count(name) > 1 else {})
+        for family, text, samples in _families(report, label):
+            families.setdefault(family, (family, text, []))[2].extend(samples)
+    return document(list(families.values()))
+
+
+def _families(report: Report, label: dict[str, str]) -> list[Family]:
     families: list[Family] = []
     for field in dataclasses.fields(report.times):
         dist: Dist | None = getattr(report.times, field.name)
@@ -45,7 +60,7 @@ def render(report: Report, style: Style) -> str:  # noqa: ARG001 - every format 
         ("poolctl_findings", "Findings", [(label, float(len(report.findings)))]),
         ("poolctl_exit_code", "Exit code of the gate", [(label, float(report.exit_code))]),
     ]
-    return document(families)
+    return families
 
 
 def render_comparison(comparison: Comparison, style: Style) -> str:  # noqa: ARG001

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from poolctl.analysis.compare import compare
 from poolctl.analysis.findings import REGISTRY
-from poolctl.report import COMPARISONS, FORMATS, render, render_comparison
+from poolctl.report import COMPARISONS, FORMATS, render, render_all, render_comparison
 from poolctl.report.github import command
 from poolctl.trace.comparison import Comparison, Role
 from poolctl.trace.report import Outcome, Report
@@ -145,3 +145,14 @@ def test_a_comparison_can_be_written_in_every_format_of_a_report() -> None:
         assert render_comparison(made, kind).endswith("\n")
     assert render_comparison(made, "console", width=100).splitlines()[0].startswith("Worse: queue: leaks 0 → 4")
     assert render_comparison(made, "markdown").startswith("❌ **Worse: queue: leaks 0 → 4")
+
+
+def test_several_runs_are_one_document_in_the_formats_of_ci() -> None:
+    small, quiet = sample_reports.too_small(), sample_reports.quiet()
+    again = dataclasses.replace(small, run=dataclasses.replace(small.run, id="20251121-030000-ffff"))
+    tree = xml(render_all([small, quiet], "junit"))
+    assert [suite.get("name") for suite in tree] == [small.run.scenario, quiet.run.scenario or quiet.command]
+    families = {f.name: f for f in text_string_to_metric_families(render_all([small, quiet, again], "openmetrics"))}
+    codes = {(s.labels["scenario"], s.labels.get("run")): s.value for s in families["poolctl_exit_code"].samples}
+    assert codes[(small.run.scenario, small.run.id)] == codes[(small.run.scenario, again.run.id)] == small.exit_code
+    assert len(codes) == 3

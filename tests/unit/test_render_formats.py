@@ -43,7 +43,8 @@ def test_a_report_looks_as_its_golden_file_says(name: str, kind: str, width: int
 
 
 def test_every_format_has_a_golden_file() -> None:
-    assert {kind for _, kind, _ in CASES} == set(FORMATS) == set(SUFFIX)
+    # The pictures in HTML are matplotlib's, and another version draws them otherwise: test_render_html reads the page.
+    assert {kind for _, kind, _ in CASES} | {"html"} == set(FORMATS) == set(SUFFIX)
 
 
 @pytest.mark.parametrize("kind", ["console", "markdown", "json"])
