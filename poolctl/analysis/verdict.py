@@ -78,6 +78,8 @@ def _under_pressure(facts: Facts) -> Verdict:
         return _verdict(STARVED, facts, words.starved(facts, what), starved / limit.STARVED_SHARE)
     if facts.lock_margin > 1:
         return _verdict(LOCK_BOUND, facts, words.lock_bound(facts, what), facts.lock_margin)
+    if found := facts.starving_proxy:
+        return _verdict(TOO_SMALL, facts, words.proxy_too_small(found, what), limit.CLEAR)
     return _by_holds(facts, what)
 
 
@@ -107,6 +109,8 @@ def _at_ease(facts: Facts) -> Verdict:
     if not facts.scripted and pressed.stalled_time > limit.STALLED_TIME:
         said = words.starved(facts, words.what_happened(facts))
         return _verdict(STARVED, facts, said, pressed.stalled_time / limit.STALLED_TIME)
+    if found := facts.starving_proxy:
+        return _verdict(TOO_SMALL, facts, words.proxy_too_small(found, ""), limit.CLEAR)
     if found := facts.found("PC205"):
         return _verdict(OVERSIZED, facts, (f"The pool is oversized: {found.title}.", found.advice, []), limit.CLEAR)
     if facts.total < needed(0.95):

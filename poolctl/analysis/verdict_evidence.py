@@ -6,6 +6,8 @@ In: Facts. Out: lines of text: what speaks for the verdict and what rules the ot
 from __future__ import annotations
 
 from poolctl.analysis import verdict_limits as limit
+from poolctl.analysis.proxy import Proxy
+from poolctl.analysis.rules import proxy_starves
 from poolctl.analysis.verdict_facts import Facts
 from poolctl.units import format_seconds, format_share
 
@@ -13,7 +15,7 @@ from poolctl.units import format_seconds, format_share
 def evidence(facts: Facts) -> list[str]:
     """Return the lines, in the order in which the verdicts are asked for."""
     pressed = facts.pressed
-    lines = [_leaks(facts), _nested(facts), *_process(facts), *_database(facts)]
+    lines = [_leaks(facts), _nested(facts), *_process(facts), *_database(facts), *_proxy(facts)]
     if pressed.crowding is not None:
         lines.append(
             f"load or slower: longer holds account for {format_share(pressed.crowding.slower)} of the connections that "
@@ -33,6 +35,16 @@ def _leaks(facts: Facts) -> str:
 def _nested(facts: Facts) -> str:
     share = f"{format_share(facts.pressed.nested_share)} (threshold {format_share(limit.NESTED_SHARE)})"
     return f"nested checkouts: {share} of the connections were held by a task that waited for another"
+
+
+def _proxy(facts: Facts) -> list[str]:
+    """The pooler in between, where it was watched."""
+    proxy = Proxy(facts.view)
+    return [
+        f"{proxy.name}: clients waited for a server connection in {format_share(queue.share)} of the samples "
+        f"(threshold {format_share(proxy_starves.SHARE)}), for up to {format_seconds(queue.longest_s)}"
+        for queue in proxy.queues()[:1]
+    ]
 
 
 def _process(facts: Facts) -> list[str]:

@@ -63,6 +63,11 @@ class Facts:
         return next((finding for finding in self.findings if finding.code in codes), None)
 
     @property
+    def starving_proxy(self) -> Finding | None:
+        """The pooler in which clients wait, while the application's pool looks like the culprit."""
+        return self.found("PC507") if not self.scripted else None
+
+    @property
     def wrong_setting(self) -> Finding | None:
         """The worst finding about how the engine is set up, if there is one above info."""
         wrong = [f for f in self.findings if f.code.startswith(SETTINGS) and f.severity is not Severity.INFO]

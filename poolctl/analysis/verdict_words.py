@@ -11,6 +11,7 @@ from poolctl.analysis import verdict_limits as limit
 from poolctl.analysis.culprits import Culprit, brief
 from poolctl.analysis.rule import times
 from poolctl.analysis.verdict_facts import Facts
+from poolctl.trace.report import Finding
 from poolctl.units import format_seconds, format_share
 
 Words = tuple[str, str, list[str]]
@@ -135,6 +136,12 @@ def too_small(facts: Facts, what: str) -> Words:
     else:
         step = f"raise pool_size (now {now}) until nobody waits, or shorten the holds{_at(sites)}"
     return f"The pool is too small: {what}{full}.", step, sites
+
+
+def proxy_too_small(found: Finding, what: str) -> Words:
+    """The queue is in the pooler, not in the application's pool."""
+    while_ = f"{what} while " if what else ""
+    return f"The proxy's pool is too small, not the application's: {while_}{found.title}.", found.advice, []
 
 
 def _most(facts: Facts, weight: object) -> Culprit | None:
