@@ -17,6 +17,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.pool import Pool
 
 from poolctl.capture import connection_hooks, hooks, return_hooks, sql_hooks
+from poolctl.capture.frameworks import Frameworks
 from poolctl.capture.recorder import Recorder
 from poolctl.capture.watch import Watch
 
@@ -63,6 +64,10 @@ class Installed:
         self._extend_tree(DefaultDialect, _DIALECT | _ping_hook())
         for strategy, method in _fetches():
             self._put(strategy, method, sql_hooks.fetch)
+        self._frameworks = Frameworks(self._put)
+        self.watch.on_new_pool.append(self._look_for_frameworks)
+        self.watch.on_sample.append(self._look_for_frameworks)
+        self._look_for_frameworks()
         recorder.tell_blind(
             "rows fetched one at a time from a cursor the driver does not buffer count as idle in hold",
             "statements sent through a raw DBAPI cursor count as idle in hold",
@@ -71,6 +76,7 @@ class Installed:
     def remove(self) -> None:
         """Put back every attribute that still is our wrapper; one that somebody wrapped after us stays, and is idle."""
         with self._lock:
+            self._frameworks.remove()
             for owner, name, original, ours in reversed(self._ours):
                 if vars(owner).get(name) is ours:
                     setattr(owner, name, original)
@@ -82,6 +88,14 @@ class Installed:
         if type(pool) not in self._seen or type(pool._dialect) not in self._seen:
             self._extend_tree(Pool, _POOL)
             self._extend_tree(DefaultDialect, _DIALECT | _ping_hook())
+
+    def _look_for_frameworks(self, _: Any = None) -> None:
+        """One may be imported later than SQLAlchemy is."""
+        try:
+            with self._lock:
+                self._frameworks.look()
+        except Exception:
+            self.recorder.count_error()
 
     def _extend_tree(self, root: type, wanted: dict[str, tuple[hooks.Wrap, str]]) -> None:
         with self._lock:

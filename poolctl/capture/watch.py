@@ -49,6 +49,11 @@ class Watch(Connections):
         recorder.forked.append(self.forget)
         recorder.blocking.append(self.meet_loop)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether capture has ended."""
+        return self._stopped
+
     def stop(self) -> None:
         """See nothing more. A wrapper that could not be taken off, or that a finalizer keeps, finds nothing to do."""
         self._stopped = True
