@@ -87,6 +87,8 @@ class Settings:
     report: tuple[str, ...] = ()
     """Files to write; the ending names the format."""
     runs_dir: str = ".poolctl/runs"
+    otlp: str | None = field(default=None, repr=False)
+    """Collector (base URL) to which `diagnose` sends the pools' metrics; OpenTelemetry's own variables do as well."""
     policy: Policy = field(default_factory=Policy)
     effective: tuple[Effective, ...] = field(default=(), repr=False)
     """Every setting with its source, in the order of this class, thresholds last."""
@@ -317,6 +319,7 @@ _READERS: dict[str, values.Reader] = {
     "format": values.one_of(*FORMATS),
     "report": values.texts,
     "runs_dir": values.text,
+    "otlp": values.text,
     **{f"{THRESHOLDS}.{_bare(name)}": values.threshold(name) for name in _names(Policy)},
 }
 """Every key, in the order it is shown in, and what reads its value: raises UsageError, naming the place."""

@@ -42,6 +42,8 @@ class Pool:
     is_async: bool = True
     in_loop: bool = False
     """A sync pool that was first asked on a thread whose event loop was running."""
+    name: str = ""
+    """`pool_logging_name`."""
     met_at_s: float | None = None
     """When it was first asked; None: not told, or before the run."""
 
@@ -249,6 +251,7 @@ def _pool(kept: list[Any], origin: int) -> Pool:
         str(entry.get("url") or ""),
         bool(entry.get("async", True)),
         bool(entry.get("in_loop")),
+        str(entry.get("logging_name") or ""),
         (entry["met_at"] - origin) / 1e9 if entry.get("met_at", 0) > origin > 0 else None,
     )
 

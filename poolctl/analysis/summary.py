@@ -14,6 +14,7 @@ from poolctl.analysis import breakdown, findings, gate, occupancy, validity
 from poolctl.analysis.leases import Tables, tables
 from poolctl.analysis.long_leases import long_leases
 from poolctl.analysis.objectives import Objective, parse
+from poolctl.analysis.pool_metrics import pool_metrics
 from poolctl.analysis.verdict import decide
 from poolctl.analysis.verdict_facts import Facts
 from poolctl.analysis.view import View, looked_around
@@ -85,6 +86,7 @@ def analyse(run: Run, settings: Settings | None = None, sizer: Sizer | None = No
         culprits=verdict.sites,
         long_leases=long_leases(view),
         fail_on=settings.fail_on,
+        metrics=pool_metrics(view),
     )
 
 

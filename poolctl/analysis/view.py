@@ -27,6 +27,8 @@ Bools = npt.NDArray[np.bool_]
 
 WAITED_S = 1e-3
 """Below this, a wait is the pool's own work and the scheduler's, not a queue."""
+MOST_POOLS = 200
+"""With more of them (an engine per request) nobody asks which of them has how many connections open."""
 LEAK_TIMES = 3.0
 """An open lease is leaked when it is older than so many times the longest finished hold of its site …"""
 LEAK_FLOOR_S = 5.0
@@ -191,6 +193,8 @@ class View:
 
     def opened_by(self, key: tuple[int, str], *, seen: bool = False) -> Steps | None:
         """Return the connections that a pool has open; None where the run does not tell (`lifetimes.opened`)."""
+        if len(self.pool_keys[1]) > MOST_POOLS:
+            return None
         numbers = [pool.number for pool in self.tables.pools if (pool.process, pool.engine or str(pool.number)) == key]
         return lifetimes.opened(self.tables, key[0], numbers, seen=seen)
 

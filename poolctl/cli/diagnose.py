@@ -66,6 +66,7 @@ def diagnose(
     force: options.Force = False,
     runs_dir: options.RunsDir = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> int:
     """Watch an application for a window; say what is wrong with its pool, who does it, and what to change.
 
@@ -105,4 +106,6 @@ def diagnose(
         return watching.read(Path(log), settings, output)
     if settings.window == 0:
         return watching.settings_only(settings, output)
-    return watching.run(watching.plan(tuple(command or ()), pid, settings), settings, output, quiet=quiet)
+    return watching.run(
+        watching.plan(tuple(command or ()), pid, settings), settings, output, quiet=quiet, verbose=verbose
+    )

@@ -53,8 +53,12 @@ Rate = Annotated[
 Seed = Annotated[int | None, option(LOAD, "--seed", "Draws arrivals and work: one seed, one load.", "N")]
 Processes = Annotated[int | None, option(LOAD, "--processes", "Processes with a pool each; they share the load.", "N")]
 Verify = Annotated[
-    bool, option(LOAD, "--verify", "Then try the recommendation on the same load: predicted beside measured.")
+    bool, option(LOAD, "--verify", "Then run the recommendation and its neighbours on the same load, and correct it.")
 ]
+Sweep = Annotated[
+    str | None, option(LOAD, "--sweep", "Run the load at each of these pool sizes, in turns, as 4,6,8-12.", "LIST")
+]
+Rounds = Annotated[int | None, option(LOAD, "--rounds", "How often each size of a sweep is run; else 2.", "N")]
 
 Slo = Annotated[
     list[str] | None,
@@ -99,6 +103,9 @@ ReportFile = Annotated[
 Force = Annotated[bool, option(OUTPUT, "--force", "Overwrite files that are already there.")]
 RunsDir = Annotated[str | None, option(OUTPUT, "--runs-dir", "Where runs are kept; else .poolctl/runs.", "DIR")]
 Quiet = Annotated[bool, option(OUTPUT, "--quiet", "No progress on stderr.")]
+Verbose = Annotated[
+    bool, option(OUTPUT, "--verbose", "Each change of a pool as a line on stderr, instead of progress (DEBUG).")
+]
 
 SETTINGS = (
     "url",

@@ -5,10 +5,12 @@ stdout carries the report and nothing else; everything said on the way goes to s
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
 import textwrap
+import time
 from typing import TextIO
 
 from poolctl.errors import OutputError
@@ -63,6 +65,17 @@ def refused(error: OSError) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if not isinstance(error, BrokenPipeError):
         raise OutputError(f"cannot write to stdout: {error.strerror}", "free some space there") from None
+
+
+def log(logger: logging.Logger) -> None:
+    """Have everything that a logger of ours is told written to stderr, with its time (UTC)."""
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    logger.handlers[:] = [handler]
 
 
 def say(line: str) -> None:

@@ -19,11 +19,13 @@ from poolctl.cli.output import Output
 from poolctl.cli.recorded import judged
 from poolctl.config import Settings
 from poolctl.errors import UsageError
-from poolctl.report import render
+from poolctl.report import otlp, render
 from poolctl.report.live import open_view
 from poolctl.target.engine import look_at_engine
 from poolctl.target.pool_log import read_log
 from poolctl.target.spec import TargetSpec
+from poolctl.trace.deltas import LOGGER
+from poolctl.trace.report import Report
 from poolctl.trace.run import Run
 from poolctl.watch.around import add_log, look_around
 from poolctl.watch.plan import WatchPlan, facts
@@ -48,13 +50,15 @@ def plan(command: tuple[str, ...], pid: int | None, settings: Settings) -> Watch
     )
 
 
-def run(plan: WatchPlan, settings: Settings, output: Output, *, quiet: bool) -> int:
-    """Watch, deliver the report, and return its exit code."""
+def run(plan: WatchPlan, settings: Settings, output: Output, *, quiet: bool, verbose: bool = False) -> int:
+    """Watch, deliver the report, and return its exit code; `verbose`: with each change of a pool on stderr."""
+    if verbose:
+        streams.log(LOGGER)
     for note in settings.notes:
         streams.say(f"note: {note}")
     terminal = sys.stderr is not None and sys.stderr.isatty()
     color = streams.wants_color(sys.stderr)
-    with open_view(sys.stderr, "diagnose", None, terminal=terminal, color=color, quiet=quiet) as view:
+    with open_view(sys.stderr, "diagnose", None, terminal=terminal, color=color, quiet=quiet or verbose) as view:
         try:
             recorded = observe(plan, view.update)
         except KeyboardInterrupt:
@@ -62,7 +66,11 @@ def run(plan: WatchPlan, settings: Settings, output: Output, *, quiet: bool) -> 
             raise
     for note in recorded.read_meta().get("notes", ()):
         streams.say(f"note: {note}")
-    return _deliver(recorded, settings, output)
+    report = judged(recorded, settings)
+    code = _deliver(recorded, report, output)
+    if (collector := otlp.endpoint(settings.otlp)) is not None and (problem := otlp.send(report, collector)):
+        streams.say(f"warning: {problem}")
+    return code
 
 
 def again(name: str, settings: Settings, output: Output) -> int:
@@ -81,7 +89,7 @@ def read(log: Path, settings: Settings, output: Output) -> int:
         read_log(log, run, known=settings.target(), objectives=settings.slo)
         if settings.proxy_log:
             add_log(run, Path(settings.proxy_log))
-    return _deliver(run, settings, output)
+    return _deliver(run, judged(run, settings), output)
 
 
 def settings_only(settings: Settings, output: Output) -> int:
@@ -93,7 +101,7 @@ def settings_only(settings: Settings, output: Output) -> int:
         info = dataclasses.asdict(look_at_engine(target)) | look_around(target, settings.proxy)
         meta = facts(WatchPlan(seconds=1, server=target, objectives=settings.slo))
         run.write_meta({**meta, "duration_s": 0, "ended_at_s": 0, "end": "completed", "target": info})
-    return _deliver(run, settings, output)
+    return _deliver(run, judged(run, settings), output)
 
 
 def refuse_several(**ways: object) -> None:
@@ -103,8 +111,7 @@ def refuse_several(**ways: object) -> None:
         raise UsageError(f"{' and '.join(named)} are different things to look at", "give one of them")
 
 
-def _deliver(run: Run, settings: Settings, output: Output) -> int:
-    report = judged(run, settings)
+def _deliver(run: Run, report: Report, output: Output) -> int:
     run.write_text("report.json", render(report, "json"))
     output.deliver([report])
     return report.exit_code

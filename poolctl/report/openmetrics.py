@@ -9,6 +9,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from poolctl.report import openmetrics_pools
 from poolctl.report.style import Style
 from poolctl.trace.comparison import Comparison
 from poolctl.trace.report import Dist, Report
@@ -28,12 +29,16 @@ def render(report: Report, style: Style) -> str:
 def render_all(reports: Sequence[Report], style: Style) -> str:  # noqa: ARG001 - every format has this signature
     """Return the numbers of several runs: each family once, a sample a run; runs of one name are told apart."""
     names = [report.run.scenario or report.command for report in reports]
+    labels = [
+        {"scenario": name} | ({"run": report.run.id} if names.count(name) > 1 else {})
+        for report, name in zip(reports, names, strict=True)
+    ]
     families: dict[str, Family] = {}
-    for report, name in zip(reports, names, strict=True):
-        label = {"scenario": name} | ({"run": report.run.id} if names.count(name) > 1 else {})
+    for report, label in zip(reports, labels, strict=True):
         for family, text, samples in _families(report, label):
             families.setdefault(family, (family, text, []))[2].extend(samples)
-    return document(list(families.values()))
+    pools = openmetrics_pools.lines(list(zip(reports, labels, strict=True)), _labels)
+    return document(list(families.values()), pools)
 
 
 def _families(report: Report, label: dict[str, str]) -> list[Family]:
@@ -81,15 +86,15 @@ def render_comparison(comparison: Comparison, style: Style) -> str:  # noqa: ARG
     return document([ratios, low, high, verdicts, code])
 
 
-def document(families: list[Family]) -> str:
-    """Return the families as an exposition, ended as the format wants it."""
+def document(families: list[Family], more: Sequence[str] = ()) -> str:
+    """Return the families as an exposition, ended as the format wants it; `more` are lines of others."""
     lines = []
     for name, text, samples in families:
         known = [(labels, value) for labels, value in samples if value is not None and math.isfinite(value)]
         if known:
             lines += [f"# TYPE {name} gauge", f"# HELP {name} {_escape(text)}"]
             lines += [f"{name}{_labels(labels)} {value!r}" for labels, value in known]
-    return "\n".join([*lines, "# EOF"]) + "\n"
+    return "\n".join([*lines, *more, "# EOF"]) + "\n"
 
 
 def _labels(labels: dict[str, str]) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from poolctl.trace.pool_metrics import PoolMetrics
+
 SCHEMA = "poolctl.report/1"
 
 
@@ -447,6 +449,8 @@ class Report:
     """The leases above the p95 of hold_time, the longest first, at most twenty."""
     fail_on: str | None = None
     """Severity from which a finding failed the gate."""
+    metrics: list[PoolMetrics] = field(default_factory=list)
+    """Each pool's numbers, for those who collect such: OpenMetrics and OTLP are written from them."""
     schema: str = SCHEMA
 
     def to_json(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from poolctl.trace.pool_metrics import Histogram, PoolMetrics, PoolState
 from poolctl.trace.report import (
     Backtest,
     CaptureInfo,
@@ -165,6 +166,26 @@ def too_small() -> Report:
             "database: SQL took 14.4 % of the hold (threshold 50.0 %)",
         ],
         capture=CaptureInfo(9871, 0, 0, 0.0041, ["what other processes do with the same database"]),
+        metrics=[_metrics()],
+    )
+
+
+def _metrics() -> PoolMetrics:
+    bounds = [0.01, 0.1, 1.0]
+    return PoolMetrics(
+        name="127.0.0.1:5432/shop",
+        processes=1,
+        max=5,
+        idle_max=5,
+        checkouts=1394,
+        checkins=1394,
+        connects=5,
+        closes=0,
+        timeouts=418,
+        create_time_s=Histogram(bounds, [5, 0, 0, 0], 0.016, 0.002, 0.005),
+        wait_time_s=Histogram(bounds, [200, 194, 1000, 0], 611.2, 0.0, 1.0),
+        use_time_s=Histogram(bounds, [310, 900, 184, 0], 91.7, 0.001, 0.81),
+        series=[PoolState(15.0, 5, 0, 163), PoolState(30.0, 1, 4, 0)],
     )
 
 
@@ -226,4 +247,5 @@ def quiet() -> Report:
         sizing=None,
         evidence=[],
         capture=CaptureInfo(60),
+        metrics=[],
     )
