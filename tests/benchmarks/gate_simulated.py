@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "support"))
 
 import numpy as np
-from gate_simulation import Side, sides
+from gate_simulation import Side, sides, until_decided
 
 from poolctl.analysis.compare import Declared, compare, primary_of
 from poolctl.trace.report import Outcome
@@ -35,6 +35,18 @@ def line(what: str, base: Side, head: Side, count: int, pairs: int, *, same: boo
     shares = "  ".join(f"{ended[outcome] / count:6.1%}" for outcome in Outcome)
     tapes = "paired" if same else "free  "
     print(f"{what:44}  {base.utilisation:.0%}  {pairs:2} {tapes}  {shares}  {np.median(effects):6.1%}")
+
+
+def looked(what: str, base: Side, head: Side, count: int, margin: float = 0.1, pairs: int = 10, looks: int = 3) -> None:
+    """Make `count` comparisons as `compare --ab` does, with early looks, and print how they ended and when."""
+    ended: Counter[Outcome] = Counter()
+    needed = []
+    for seed in range(1, count + 1):
+        made, after = until_decided(base, head, pairs, seed, Declared(margin=margin, looks=looks))
+        ended[made.verdict] += 1
+        needed.append(after)
+    shares = "  ".join(f"{ended[outcome] / count:6.1%}" for outcome in Outcome)
+    print(f"{what:44}  {base.utilisation:.0%}  {pairs:2} {looks} looks  {shares}  {np.mean(needed):4.1f} pairs")
 
 
 def main() -> None:
@@ -58,6 +70,14 @@ def main() -> None:
     line("a leak", base, Side(0.70, leaks=1), count, pairs)
     line("a round trip more", base, Side(0.70, statements=4), count, pairs)
     line("the pool cut by a third", base, Side(0.70, size=7), count, pairs)
+    print("with looks, runs of 3 s")
+    for utilisation in (0.60, 0.75, 0.90):
+        short = Side(utilisation, requests=590)
+        looked("identical", short, short, count)
+        looked("identical, no margin (the level itself)", short, short, count, margin=1e-9)
+    short = Side(0.70, requests=590)
+    looked("hold + 20 %", short, Side(0.70, hold=1.2, requests=590), count)
+    looked("the pool cut by a third", short, Side(0.70, size=7, requests=590), count)
 
 
 if __name__ == "__main__":

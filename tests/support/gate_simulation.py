@@ -6,13 +6,18 @@ that nothing differs; noise of the machine comes as a factor a run and one a req
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from poolctl.analysis.compare import Declared, compare, proven
 from poolctl.analysis.evidence import Average, Count, Evidence
 from poolctl.analysis.pool_model import End, Rules, Work, replay
 from poolctl.analysis.stats import inflation
+from poolctl.cli.interleaved import Contest
+from poolctl.cli.side_process import Variant
+from poolctl.trace.comparison import Comparison
+from poolctl.trace.report import Outcome
 
 MEAN_S = 0.05
 
@@ -75,3 +80,19 @@ def sides(
         [run(base, first + number, noise) for number in range(pairs)],
         [run(head, first + other + number, noise) for number in range(pairs)],
     )
+
+
+def until_decided(base: Side, head: Side, pairs: int, seed: int, declared: Declared) -> tuple[Comparison, int]:
+    """Make pair after pair as `compare --ab` does; return how it ended and after how many pairs."""
+    alike = (Variant("base"), Variant("head"))
+    looks = Contest(("queue",), alike, (), pairs, 1, declared, names_target=True).looks()
+    noise = np.random.default_rng([19, seed])
+    found: tuple[list[Evidence], list[Evidence]] = ([], [])
+    for pair in range(1, pairs + 1):
+        for side, runs in zip((base, head), found, strict=True):
+            runs.append(run(side, seed * 10_000 + pair, noise))
+        look = next(number for number, at in enumerate(looks, start=1) if at >= pair)
+        made = compare(*found, replace(declared, look=look))
+        if proven(made) or (pair in looks and made.verdict is not Outcome.INCONCLUSIVE):
+            return made, pair
+    return made, pairs

@@ -7,9 +7,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from gate_simulation import Side, run, sides
+from gate_simulation import Side, run, sides, until_decided
 
-from poolctl.analysis.compare import Declared, compare, primary_of
+from poolctl.analysis.compare import Declared, compare, primary_of, proven
 from poolctl.analysis.evidence import Average, Count, Evidence
 from poolctl.analysis.ratio import Noise
 from poolctl.errors import UsageError
@@ -200,3 +200,26 @@ def test_an_average_with_a_mean_of_zero_is_no_error() -> None:
     base, head = sides(Side(0.6), Side(0.6), 4, 3)
     zero = {"connects": Average(0.0, 0.0)}
     assert compare(with_(base, averages=zero), with_(head, averages=zero)).verdict is PASS
+
+
+def test_early_looks_keep_the_rate_and_find_a_fifth_more_hold_time() -> None:
+    short = Side(0.75, requests=590)
+    exact = Declared(margin=1e-9, looks=3)
+    ended = [until_decided(short, short, 10, seed, exact)[0].verdict for seed in range(1, 61)]
+    assert ended.count(FAIL) <= 6  # 97 % of tests at 5 % show 6 or fewer in 60
+    base, slow = Side(0.7, requests=590), Side(0.7, hold=1.2, requests=590)
+    found = [until_decided(base, slow, 10, seed, Declared(looks=3)) for seed in range(1, 21)]
+    assert [made.verdict for made, _ in found].count(FAIL) >= 18
+    assert np.mean([after for _, after in found]) < 8
+
+
+@pytest.mark.parametrize("head", [Side(0.7, leaks=1), Side(0.7, statements=4)])
+def test_a_fact_ends_a_comparison_after_one_pair_and_an_estimate_does_not(head: Side) -> None:
+    assert until_decided(Side(0.7), head, 8, 1, Declared(looks=2))[1] == 1
+    assert until_decided(Side(0.7), Side(0.7, hold=2.0), 8, 1, Declared(looks=2))[1] == 4
+
+
+def test_more_leaks_than_the_base_has_are_no_fact_before_a_look() -> None:
+    made = compare(*sides(Side(0.7, leaks=1), Side(0.7, leaks=19), 1, 1))
+    assert made.verdict is FAIL
+    assert not proven(made)
