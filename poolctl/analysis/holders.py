@@ -12,15 +12,13 @@ from poolctl.units import format_seconds
 
 MOST = 5
 """Holders named at most, the oldest first."""
-SLACK_S = 1e-3
-"""A connection is open a moment before its request has it in hands."""
 
 
 def holders(view: View, at_s: float, most: int = MOST) -> list[str]:
     """Return who held connections at this second of the run: since when, at which line, for what, on which backend."""
     starts, ends = view.held
     with np.errstate(invalid="ignore"):
-        there = (starts <= at_s + SLACK_S) & (np.isnan(ends) | (ends > at_s + SLACK_S))
+        there = (starts <= at_s) & (np.isnan(ends) | (ends > at_s))
     rows = np.flatnonzero(there)
     rows = rows[np.argsort(starts[rows], kind="stable")]
     (site, sites), (context, contexts) = view.codes("site"), view.codes("context")

@@ -5,15 +5,17 @@ stdout carries the report and nothing else; everything said on the way goes to s
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sys
 import textwrap
 import time
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from poolctl.errors import OutputError
+
+if TYPE_CHECKING:
+    import logging
 
 PIPED_WIDTH = 100
 """Columns when stdout is no terminal and COLUMNS says nothing."""
@@ -69,6 +71,8 @@ def refused(error: OSError) -> None:
 
 def log(logger: logging.Logger) -> None:
     """Have everything that a logger of ours is told written to stderr, with its time (UTC)."""
+    import logging
+
     handler = logging.StreamHandler(sys.stderr)
     formatter = logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime

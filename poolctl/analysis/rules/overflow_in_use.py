@@ -41,7 +41,7 @@ def check(view: View) -> Iterator[Finding]:
     used = peak / allowed
     if used <= policy.overflow_warning:
         return
-    at_s = float(view.overflow.at[int(np.argmax(view.overflow.level))])
+    at_s = _moment(view)
     starts, ends = view.held
     with np.errstate(invalid="ignore"):
         there = (starts <= at_s) & (np.isnan(ends) | (ends > at_s))
@@ -60,3 +60,16 @@ def check(view: View) -> Iterator[Finding]:
         severity=Severity.ERROR if used >= policy.overflow_alert and suffers(view) else Severity.WARNING,
         sites=sites_of(view, there, np.nan_to_num(np.minimum(ends, view.length_s) - starts)),
     )
+
+
+def _moment(view: View) -> float:
+    """Return the second at which most connections were held while most of the overflow was open.
+
+    A connection is open before its request has it in hands: at the very first instant of the peak few would be held.
+    """
+    steps, held = view.overflow, view.checked_out
+    first = int(np.argmax(steps.level))
+    begin = float(steps.at[first])
+    until = float(steps.at[first + 1]) if first + 1 < len(steps.at) else view.length_s
+    inside = np.append(begin, held.at[(held.at > begin) & (held.at < until)])
+    return float(inside[int(np.argmax(held.at_instants(inside)))])
