@@ -82,9 +82,11 @@ def test_every_planted_defect_is_found_with_its_line(tmp_path: Path, postgres_ur
     assert site_of(app, "leak") in found["PC101"]
     assert site_of(app, "idle") in found["PC302"]
     assert site_of(app, "nested") in found["PC601"]
-    if app == "sick_async":  # the loop of the other asks no async pool: nobody listens to it
-        assert site_of(app, "blocked") in found["PC602"]
-    assert site_of(app, "blocked") in {row["site"] for row in report["sites"]}
+    assert site_of(app, "blocked") in found["PC602"]
+    if app == "sick_sync":  # a sync engine in an `async def`
+        assert site_of(app, "blocked") in found["PC606"]
+    named = {(row["site"], row["context"]) for row in report["sites"]}
+    assert {(site_of(app, name), f"GET /{name}") for name in ("healthy", "leak", "idle", "nested", "blocked")} <= named
     assert report["capture"]["errors"] == report["capture"]["dropped"] == 0
 
 
