@@ -1,0 +1,119 @@
+"""The server's and the proxy's side of a window, on real ones: who holds, who blocks, who drops, who starves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pgbouncer import PgBouncer
+from sick_apps import site_of
+from watched import Watched, found
+
+from poolctl.policy import Policy
+from poolctl.report import render
+from poolctl.target.embedded import EmbeddedPostgres
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[EmbeddedPostgres]:
+    """A server whose sessions are all the tests' own."""
+    with EmbeddedPostgres() as postgres:
+        yield postgres
+
+
+def waiting(lines: list[dict[str, object]]) -> int:
+    """Samples in which a client waited in the proxy."""
+    return sum(any(pool["cl_waiting"] for pool in line.get("pools", ())) for line in lines)  # type: ignore[attr-defined]
+
+
+def test_a_proxy_that_starves_and_is_restarted_is_named(own: EmbeddedPostgres, tmp_path: Path) -> None:
+    with PgBouncer(own, default_pool_size=1) as proxy:
+
+        def script(watched: Watched) -> None:
+            watched.until("proxy.jsonl", lambda lines: waiting(lines) >= 3)
+            proxy.restart()
+            so_far = len(watched.lines("proxy.jsonl"))
+            watched.until("proxy.jsonl", lambda lines: waiting(lines[so_far:]) >= 1)
+
+        report = Watched(tmp_path).report(
+            "busy",
+            proxy.url,
+            script,
+            engine={"pool_size": 8, "max_overflow": 0},
+            server=own.url,
+            proxy=proxy.console,
+            proxy_log=proxy.log,
+        )
+    starves, closes = found(report, "PC507"), found(report, "PC506")
+    assert starves is not None
+    assert "PgBouncer's pool of 1 server connections for postgres/postgres starves" in starves.title
+    assert starves.advice == "default_pool_size = 8 (today 1)"
+    assert closes is not None
+    assert "PgBouncer was restarted at second" in closes.title
+    assert closes.severity == "error", closes.evidence
+    assert (report.verdict, "PgBouncer's pool of 1" in report.summary) == ("too small", True), report.summary
+    assert report.target.proxy is not None
+    assert report.target.proxy.pool_mode == "transaction"
+    assert "PC507 proxy-starves" in render(report, "console")
+    assert found(report, "PC505") is None, "the server was there all the time"
+
+
+def test_a_proxy_that_is_large_enough_is_not(own: EmbeddedPostgres, tmp_path: Path) -> None:
+    with PgBouncer(own, default_pool_size=12) as proxy:
+        report = Watched(tmp_path).report(
+            "busy",
+            proxy.url,
+            lambda watched: watched.until("proxy.jsonl", lambda lines: len(lines) >= 4),
+            engine={"pool_size": 8, "max_overflow": 0},
+            server=own.url,
+            proxy=proxy.console,
+            proxy_log=proxy.log,
+        )
+    assert {finding.code for finding in report.findings} & {"PC404", "PC504", "PC505", "PC506", "PC507"} == set()
+    assert "proxy" not in report.summary
+
+
+def test_clients_that_the_proxy_closes_for_idling_are_matched_with_what_was_lost(
+    own: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    with PgBouncer(own, client_idle_timeout=1) as proxy:
+        report = Watched(tmp_path).report(
+            "quiet",
+            proxy.url,
+            environment={"PAUSE": "3"},
+            proxy=proxy.console,
+            proxy_log=proxy.log,
+        )
+    recycle, closes = found(report, "PC404"), found(report, "PC506")
+    assert recycle is not None
+    assert "PgBouncer's client_idle_timeout closes idle connections after 1.00 s" in recycle.title
+    assert recycle.severity == "error", recycle.evidence
+    assert closes is not None
+    assert "client_idle_timeout" in closes.title
+    assert "pool_recycle below the proxy's client_idle_timeout" in closes.advice
+
+
+def test_a_lock_queue_has_its_head_and_its_line_and_an_idle_transaction_too(
+    own: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    def enough(lines: list[dict[str, object]]) -> bool:
+        return sum(line.get("lock_waits", 0) == 2 for line in lines) >= 3
+
+    report = Watched(tmp_path).report(
+        "locks",
+        own.url,
+        lambda watched: watched.until("server.jsonl", enough),
+        server=own.url,
+        policy=Policy(hold_time_warning_s=1.0),
+    )
+    locks, idle = found(report, "PC508"), found(report, "PC503")
+    assert locks is not None
+    assert locks.sites == [site_of("neighbour", "reserve"), site_of("neighbour", "buy")]
+    assert "update stock set n = n - ? where id = ?" in " ".join(locks.evidence)
+    assert "41" not in " ".join(locks.evidence)
+    assert idle is not None
+    assert idle.sites == [site_of("neighbour", "reserve")]
+    assert found(report, "PC505") is None
