@@ -1,4 +1,4 @@
-"""The endpoint, the task and the trace that ask: names from the frameworks themselves, with capture on in this process."""
+"""The endpoint, the task and the trace that ask: names from the frameworks themselves, capture on in this process."""
 
 from __future__ import annotations
 
