@@ -34,7 +34,8 @@ def _wanted(case: Case, chosen: PoolSettings, size: int) -> set[tuple[int, int]]
     ladder = {step for step in LADDER if step <= max(1.6 * size, size + 2)}
     near = {step for step in range(size - 2, size + 3) if step >= 1}
     wanted = {(step, 0) for step in ladder | near}
-    wanted.add((chosen.pool_size or 0, chosen.max_overflow or 0))
+    beside = {(step, chosen.max_overflow or 0) for step in range(size - 1, size + 2) if step >= 1}
+    wanted |= beside  # what --verify runs
     if today[0] > 0 and today[1] >= 0:
         wanted.add(today)
     wishes = case.wishes

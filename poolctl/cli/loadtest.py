@@ -40,6 +40,8 @@ def loadtest(
     seed: options.Seed = None,
     processes: options.Processes = None,
     verify: options.Verify = False,
+    sweep: options.Sweep = None,
+    rounds: options.Rounds = None,
     slo: options.Slo = None,
     fail_on: options.FailOn = None,
     baseline: options.Baseline = None,
@@ -66,4 +68,5 @@ def loadtest(
     plans = rehearsal.plans(scenarios or [DEFAULT], settings)
     base = () if settings.baseline is None else tuple(sides.runs(settings.baseline, settings))
     manner = rehearsal.Manner(settings, verify=verify, quiet=quiet, base=base, foreign_too=allow_foreign_baseline)
+    manner = rehearsal.laddered(manner, sweep, rounds)
     return rehearsal.run(plans, manner, output)

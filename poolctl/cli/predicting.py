@@ -15,17 +15,15 @@ from typing import Any
 
 from poolctl.analysis.case import Wishes
 from poolctl.analysis.forecast import Asked, forecast
-from poolctl.analysis.search import MOST, Progress
+from poolctl.analysis.search import Progress
 from poolctl.analysis.what_if import Supposition
-from poolctl.cli import streams
+from poolctl.cli import replay, streams
+from poolctl.cli.numbers import numbers
 from poolctl.cli.output import Output
 from poolctl.config import Settings
 from poolctl.errors import UsageError
 from poolctl.trace.run import Run
 from poolctl.units import parse_duration
-
-MOST_SIZES = 60
-"""Sizes, and overflows, that may be asked for at once."""
 
 
 def asked(given: dict[str, Any]) -> Asked:
@@ -49,14 +47,21 @@ def asked(given: dict[str, Any]) -> Asked:
     return Asked(wishes, None if supposing == Supposition() else supposing)
 
 
-def run(names: Sequence[str], wanted: Asked, settings: Settings, output: Output, *, quiet: bool) -> int:
-    """Make the forecast, deliver it, and return its exit code."""
+def run(
+    names: Sequence[str], wanted: Asked, settings: Settings, output: Output, *, verify: bool = False, quiet: bool
+) -> int:
+    """Make the forecast, prove it by runs where that is wanted, deliver it, and return its exit code."""
     for note in settings.notes:
         streams.say(f"note: {note}")
     root = Path(settings.runs_dir)
     runs = list({found.path: found for found in (Run.open(name, root) for name in names)}.values())
+    if verify and wanted.supposing is not None:
+        raise UsageError("--verify runs what was recorded, not what if", "leave the what-ifs away")
+    plans = {found.id: replay.plan_of(found, settings) for found in runs} if verify else {}
     with progress_bar(quiet=quiet) as told:
         made = forecast(runs, settings, dataclasses.replace(wanted, progress=told))
+    if verify:
+        made = replay.prove(plans[made.run.id], made, settings, quiet=quiet)
     output.deliver([made])
     return made.exit_code
 
@@ -76,24 +81,6 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress | None]:
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda share: bar.update(task, completed=share)
-
-
-def numbers(text: str | None, option: str, *, least: int) -> tuple[int, ...]:
-    """Return the whole numbers of `4,6,8-12`, sorted. Raises UsageError."""
-    if text is None:
-        return ()
-    found: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if match is None:
-            raise UsageError(f"{option}: cannot read {text!r}", "write it as 4,6,8-12")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if not least <= first <= last <= MOST:
-            raise UsageError(f"{option}: {part.strip()!r} is not within {least} to {MOST}", "write it as 4,6,8-12")
-        found |= set(range(first, last + 1))
-    if len(found) > MOST_SIZES:
-        raise UsageError(f"{option}: {len(found)} numbers are too many", f"give at most {MOST_SIZES}")
-    return tuple(sorted(found))
 
 
 def _factor(text: str | None, option: str) -> float:

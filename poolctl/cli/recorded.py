@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+from typing import TYPE_CHECKING
 
 from poolctl.config import Settings
 from poolctl.errors import InputError, OutputError
 from poolctl.report import render
 from poolctl.trace.report import SCHEMA, Report
 from poolctl.trace.run import Run
+
+if TYPE_CHECKING:
+    from poolctl.analysis.summary import Sizer
 
 
 def recorded(run: Run) -> Report | None:
@@ -25,11 +29,14 @@ def recorded(run: Run) -> Report | None:
         raise InputError(f"{path} cannot be read: {problem}", "make it anew with --analyse") from None
 
 
-def judged(run: Run, settings: Settings) -> Report:
-    """Analyse the run by today's settings. The objectives of `--slo` replace those it was recorded with."""
+def judged(run: Run, settings: Settings, sizer: Sizer | None = None) -> Report:
+    """Analyse the run by today's settings. The objectives of `--slo` replace those it was recorded with.
+
+    `sizer` sizes the run where something else is asked than the recommendation.
+    """
     from poolctl.analysis.summary import analyse
 
-    return analyse(run, settings)
+    return analyse(run, settings, sizer)
 
 
 def first_judged(run: Run, settings: Settings) -> Report:

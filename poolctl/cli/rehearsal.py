@@ -11,24 +11,30 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from poolctl.analysis.objectives import parse
 from poolctl.cli import streams
+from poolctl.cli.numbers import numbers
 from poolctl.cli.output import Output
 from poolctl.cli.recorded import judged, keep
 from poolctl.config import Settings
-from poolctl.errors import Exit, OutputError, PoolctlError
+from poolctl.errors import Exit, OutputError, PoolctlError, UsageError
 from poolctl.load.find import find
 from poolctl.load.plan import LoadPlan
 from poolctl.load.session import COMPLETED, INTERRUPTED, rehearse
 from poolctl.report.live import open_view
-from poolctl.report.sentences import size
-from poolctl.target.spec import OVERRIDES, TargetSpec
-from poolctl.trace.report import Outcome, Report, Verified
+from poolctl.target.spec import TargetSpec
+from poolctl.trace.report import Report
 from poolctl.trace.run import Run
+
+if TYPE_CHECKING:
+    from poolctl.analysis.summary import Sizer
 
 WORST_FIRST = (Exit.INTERRUPTED, Exit.TARGET, Exit.GATE_FAILED, Exit.INCONCLUSIVE, Exit.DONE)
 """Of several runs, the first of these that any of them has is the exit code."""
+ROUNDS = 2
+"""How often each size of a sweep is run."""
 END_ALL = (Exit.INTERRUPTED, Exit.TARGET)
 """After one of these no further run is begun."""
 
@@ -62,7 +68,11 @@ class Manner:
 
     settings: Settings
     verify: bool = False
-    """Try the recommendation on the same load."""
+    """Try the recommendation, and those beside it, on the same load."""
+    sweep: tuple[int, ...] = ()
+    """Sizes to run one after the other on the same load."""
+    rounds: int = ROUNDS
+    """How often each size of the sweep is run."""
     quiet: bool = False
     """No progress on stderr."""
     base: tuple[Run, ...] = ()
@@ -71,6 +81,24 @@ class Manner:
     """Compare with a foreign baseline as well."""
     unkept: list[OutputError] = field(default_factory=list)
     """Reports that could not be written into their runs: told once all is shown."""
+
+
+def laddered(manner: Manner, sweep: str | None, rounds: int | None) -> Manner:
+    """Return the manner with the ladder of `--sweep`. Raises UsageError for what cannot be swept."""
+    if sweep is None:
+        if rounds is not None:
+            raise UsageError("--rounds says how often each size of a sweep is run", "add --sweep 4,6,8")
+        return manner
+    if manner.verify:
+        raise UsageError("--sweep and --verify both choose the sizes to run", "give one of them")
+    if manner.settings.pool_size is not None:
+        streams.say("note: --sweep sets pool_size; that of the settings is not used")
+    if rounds is not None and rounds < 1:
+        raise UsageError(f"--rounds {rounds}: must be 1 or more", "give 1 or more")
+    sizes = numbers(sweep, "--sweep", least=1)
+    if len(sizes) < 2:
+        raise UsageError(f"--sweep {sweep}: one size is no ladder", "give several, as 4,6,8-12")
+    return dataclasses.replace(manner, sweep=sizes, rounds=rounds or ROUNDS)
 
 
 def run(plans: Sequence[LoadPlan], manner: Manner, output: Output) -> int:
@@ -95,9 +123,12 @@ def run(plans: Sequence[LoadPlan], manner: Manner, output: Output) -> int:
 
 
 def _run_one(plan: LoadPlan, manner: Manner) -> Report:
-    made, report = _record(plan, manner, plan.found.name)
+    if manner.sweep:
+        made, report = _sweep(plan, manner)
+    else:
+        made, report = _record(plan, manner, plan.found.name)
     if manner.verify and report.exit_code not in END_ALL:
-        report = _verify(plan, manner, report)
+        report = prove(plan, report, manner)
         _keep(made, report, manner)
     if manner.base:
         from poolctl.cli.baseline import hold
@@ -107,39 +138,51 @@ def _run_one(plan: LoadPlan, manner: Manner) -> Report:
     return report
 
 
-def _verify(plan: LoadPlan, manner: Manner, report: Report) -> Report:
-    """Run the same tape at the recommended settings; return the report with what was measured there."""
-    sizing = report.sizing
-    best = sizing.recommended if sizing else None
-    if sizing is None or best is None:
-        streams.say("note: nothing to verify: there is no recommendation")
-        return report
-    changes = {name: getattr(best, name) for name in OVERRIDES if getattr(best, name) is not None}
-    goals = tuple(sizing.objective.split(" and "))
-    again = dataclasses.replace(plan, target=plan.target.with_pool(**changes), objectives=goals)
-    title = f"{plan.found.name} at {size(best)}"
-    judge = dataclasses.replace(manner, settings=dataclasses.replace(manner.settings, slo=goals))
-    _, measured = _record(again, judge, title)
-    predicted = [p for p in sizing.predictions if (p.pool_size, p.max_overflow) == (best.pool_size, best.max_overflow)]
-    verdicts = {result.verdict for result in measured.objectives}
-    verified = Verified(
-        run_id=measured.run.id,
-        settings=measured.target.settings,
-        predicted=predicted[0] if predicted else None,
-        measured_wait_time_s=measured.times.wait_time_s,
-        measured_timeout_rate=measured.leases.timed_out / max(measured.leases.total, 1),
-        met=False if Outcome.FAIL in verdicts else True if verdicts == {Outcome.PASS} else None,
-    )
-    return dataclasses.replace(report, sizing=dataclasses.replace(sizing, verified=verified))
+def prove(plan: LoadPlan, report: Report, manner: Manner) -> Report:
+    """Return the report with its recommendation, and those beside it, run on the same tape."""
+    from poolctl.cli import proving
+
+    return proving.verify(plan, report, lambda again, title: _judge(again, manner, title))
 
 
-def _record(plan: LoadPlan, manner: Manner, title: str) -> tuple[Run, Report]:
+def _sweep(plan: LoadPlan, manner: Manner) -> tuple[Run, Report]:
+    """Run the tape at every size of the ladder, in turns; the report is the roomiest's, with the others in it."""
+    from poolctl.analysis.case import Wishes
+    from poolctl.analysis.summary import sized
+    from poolctl.cli import proving
+
+    order = proving.turns(manner.sweep, manner.rounds)
+    overflow = plan.target.max_overflow or 0
+    plan = dataclasses.replace(plan, target=plan.target.with_pool(pool_size=order[0], max_overflow=overflow))
+    wishes = Wishes(sizes=manner.sweep, overflows=(overflow,))
+    made, report = _record(plan, manner, _at(plan), lambda view, objectives: sized(view, objectives, wishes=wishes))
+    if report.sizing is None or report.exit_code in END_ALL:
+        return made, report
+    goals = tuple(report.sizing.objective.split(" and "))
+    first = judged(made, dataclasses.replace(manner.settings, slo=goals))
+    report = proving.sweep(plan, report, first, order[1:], lambda again, title: _judge(again, manner, title))
+    _keep(made, report, manner)
+    return made, report
+
+
+def _judge(plan: LoadPlan, manner: Manner, title: str) -> Report:
+    """Make a run that is judged by the plan's own objectives."""
+    settings = dataclasses.replace(manner.settings, slo=plan.goals)
+    _, report = _record(plan, dataclasses.replace(manner, settings=settings), title)
+    return report
+
+
+def _at(plan: LoadPlan) -> str:
+    return f"{plan.found.name} at {plan.target.pool_size} + {plan.target.max_overflow}"
+
+
+def _record(plan: LoadPlan, manner: Manner, title: str, sizer: Sizer | None = None) -> tuple[Run, Report]:
     """Make one run and its report, under one view."""
     terminal, color = streams.is_terminal(sys.stderr), streams.wants_color(sys.stderr)
     with open_view(sys.stderr, title, _capacity(plan), terminal=terminal, color=color, quiet=manner.quiet) as view:
         run = rehearse(plan, view.update)
         view.phase("analysing")
-        report = judged(run, manner.settings)
+        report = judged(run, manner.settings, sizer)
         _keep(run, report, manner)
     _say_how_it_ended(run)
     return run, report

@@ -68,6 +68,11 @@ def size(
             "TIME",
         ),
     ] = None,
+    verify: options.Verify = False,
+    url: options.Url = None,
+    engine: options.Engine = None,
+    allow_writes: options.AllowWrites = None,
+    yes: options.Yes = None,
     slo: options.Slo = None,
     inconclusive: options.Inconclusive = None,
     format: options.Format = None,  # noqa: A002 - the option's name
@@ -79,14 +84,15 @@ def size(
     """Predict what another pool size would do to recorded traffic, and say which size it needs.
 
     First the run itself is predicted: where that fails, or the run is too short for its own traffic, there is no
-    advice. Exit code 1: no size meets the objective; 4: the run does not tell.
+    advice. Exit code 1: no size meets the objective; 4: the run does not tell. With --verify the scenario of the run is
+    run again at the recommended size and its neighbours, on the embedded PostgreSQL or where --url or --engine say.
     """
     from poolctl import config
     from poolctl.cli import predicting
     from poolctl.cli.output import Output
 
     given: dict[str, Any] = locals()
-    keys = ("slo", "inconclusive", "format", "report", "runs_dir")
+    keys = ("url", "engine", "allow_writes", "yes", "slo", "inconclusive", "format", "report", "runs_dir")
     settings = config.load({key: given[key] for key in keys})
     output = Output.plan(settings.format, settings.report, force=force)
-    return predicting.run(runs or ["last"], predicting.asked(given), settings, output, quiet=quiet)
+    return predicting.run(runs or ["last"], predicting.asked(given), settings, output, verify=verify, quiet=quiet)

@@ -47,6 +47,8 @@ class LoadPlan:
     """uvloop or asyncio; None: uvloop where it is installed."""
     drain_s: float = DRAIN_S
     command: str = "loadtest"
+    part_of: str | None = None
+    """The id of the run whose prediction this one proves: `last` does not mean it."""
 
     def __post_init__(self) -> None:
         if self.duration_s is not None and self.duration_s <= 0:
@@ -95,6 +97,7 @@ def facts(plan: LoadPlan) -> dict[str, Any]:
         "rate": plan.rate,
         "processes": plan.processes,
         "objectives": list(plan.goals),
+        **({"part_of": plan.part_of} if plan.part_of else {}),
         "think_in_hold": any(one.thinks for one in scenario.transactions),
         "load": {**_offered(tape), "duration_s": plan.seconds},
         "settings": {"loop": loop_kind(plan.loop), "drain_s": plan.drain_s},

@@ -32,6 +32,7 @@ source                {kind: "log", name, resolution_s} where the run was made f
 untold                ["timeouts", "waiting", …]: what the source (a log) cannot tell; none seen means nothing
 way, title, pids      diagnose: launch | attach | announced, what was watched in words, all processes met
 notes                 what a user should know besides, one line each
+part_of               the id of the run whose prediction this one proves (--verify, --sweep); `last` does not mean it
 think_in_hold         true when the scenario itself thinks while it holds (so idle-in-hold was asked for)
 ```
 """
@@ -90,8 +91,9 @@ class Run:
             return cls(direct.absolute())
         known = sorted(path.parent for path in root.glob("*/run.json"))
         if name == "last":
-            if known:
-                return cls(max(known, key=lambda path: (path / "run.json").stat().st_mtime_ns).absolute())
+            newest = sorted(known, key=lambda path: (path / "run.json").stat().st_mtime_ns, reverse=True)
+            if newest:
+                return cls(next((path for path in newest if not _is_part(path)), newest[0]).absolute())
             raise InputError(f"no run under {root} yet", "record one with `poolctl loadtest`")
         matches = [path for path in known if path.name.startswith(name)]
         if len(matches) == 1:
@@ -133,6 +135,14 @@ class Run:
     def names_file(self, events: Path) -> Path:
         """The names file that belongs to an event file."""
         return events.with_name(events.name.replace("events-", "names-", 1)).with_suffix(".jsonl")
+
+
+def _is_part(path: Path) -> bool:
+    """Whether a run was made to prove another one's prediction."""
+    try:
+        return bool(json.loads((path / "run.json").read_text()).get("part_of"))
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

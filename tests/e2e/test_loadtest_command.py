@@ -109,7 +109,7 @@ def test_a_pool_too_small_fails_the_gate_and_is_shown_the_size_that_works(
     tmp_path: Path, postgres_url: str, steady: Any
 ) -> None:
     result = poolctl(
-        "loadtest", steady(rate=100, hold=0.1), "--url", postgres_url, "--seed", "3", "--duration", "8s",
+        "loadtest", steady(rate=100, hold=0.1), "--url", postgres_url, "--seed", "3", "--duration", "4s",
         "--pool-size", "5", "--max-overflow", "0", "--pool-timeout", "500ms", "--verify", "--format", "json",
         cwd=tmp_path,
     )  # fmt: skip
@@ -124,9 +124,52 @@ def test_a_pool_too_small_fails_the_gate_and_is_shown_the_size_that_works(
     assert verified.settings.pool_size == report.sizing.recommended.pool_size
     assert verified.predicted is not None
     assert verified.measured_timeout_rate < 0.01
-    shown = poolctl("report", report.run.id, cwd=tmp_path, environment={"COLUMNS": "100"})
-    assert shown.code == 1
+    sizes = [run.settings.pool_size for run in report.sizing.measured]
+    assert len(sizes) >= 4, "the recommendation, its neighbours, and one that is predicted to miss the objective"
+    assert {sizes[0] - 1, sizes[0] + 1} <= set(sizes)
+    failing = [run.met for run in report.sizing.measured if run.predicted and not run.predicted.meets]
+    assert len(failing) == 1
+    assert True not in failing
+    shown = poolctl("report", "last", cwd=tmp_path, environment={"COLUMNS": "100"})
+    assert (shown.code, shown.out.splitlines()[-1]) == (1, f"Show this run again: poolctl report {report.run.id}")
     assert "tried at" in shown.out
+    assert poolctl("report", verified.run_id, cwd=tmp_path).out
+
+
+def test_a_sweep_runs_the_ladder_in_turns_and_holds_it_against_the_roomiest_run(
+    tmp_path: Path, postgres_url: str, steady: Any
+) -> None:
+    result = poolctl(
+        "loadtest", steady(rate=60, hold=0.1), "--url", postgres_url, "--seed", "3", "--duration", "2s",
+        "--sweep", "2,20", "--rounds", "1", "--pool-timeout", "500ms", "--slo", "p95 wait < 100ms",
+        "--format", "json", cwd=tmp_path,
+    )  # fmt: skip
+    report = Report.from_json(json.loads(result.out))
+    assert report.sizing is not None, result.err
+    assert report.target.settings.pool_size == 20
+    assert [run.settings.pool_size for run in report.sizing.measured] == [20, 2]
+    small = report.sizing.measured[1]
+    assert small.met is not True
+    assert small.predicted is not None
+    assert small.predicted.meets is False
+    assert any("measured at pool_size 2, 20" in note for note in report.sizing.notes)
+    assert poolctl("report", "last", "--format", "json", cwd=tmp_path).out == result.out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--sweep", "4"], "one size is no ladder"),
+        (["--sweep", "4,x"], "cannot read '4,x'"),
+        (["--sweep", "4,6", "--verify"], "both choose the sizes"),
+        (["--rounds", "3"], "how often each size of a sweep is run"),
+        (["--sweep", "4,6", "--rounds", "0"], "must be 1 or more"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused(tmp_path: Path, options: list[str], said: str) -> None:
+    result = poolctl("loadtest", *options, cwd=tmp_path)
+    assert (result.code, result.out) == (2, "")
+    assert said in result.errors[0]
 
 
 def test_several_scenarios_run_one_after_another_and_make_one_document(

@@ -157,6 +157,8 @@ def test_too_short_for_its_own_traffic_is_no_advice_with_exit_code_4(tmp_path: P
         (["--processes", "0"], "must be 1 or more"),
         (["--deadline", "soon"], "cannot read 'soon' as a duration"),
         (["--idle-limit", "0s"], "must be more than 0"),
+        (["--verify"], "cannot be played again"),
+        (["--verify", "--sql", "2"], "runs what was recorded, not what if"),
     ],
 )
 def test_what_cannot_be_is_two_lines_and_code_2(runs: Path, options: list[str], said: str) -> None:
