@@ -160,12 +160,12 @@ class Steady(Scenario):
 
 
 @pytest.mark.server
-def test_two_checkouts_are_run_in_turns_on_the_same_tapes_and_an_extra_statement_fails(
+def test_an_extra_statement_in_one_of_two_checkouts_fails_after_the_first_pair(
     tmp_path: Path, postgres_url: str
 ) -> None:
     for name, statements in (("old", 1), ("new", 2)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "queue.py").write_text(STEADY.format(statements=statements))
+        (tmp_path / name / "queue.py").write_text(f"{STEADY.format(statements=statements)}\nprint('talkative')\n")
     sides = ("--base-dir", tmp_path / "old", "--head-dir", tmp_path / "new", "--head-python", sys.executable)
     load = ("--url", postgres_url, "--duration", "2s", "--seed", "5", "--pairs", "4", "--looks", "2")
     result = poolctl("compare", "--ab", "queue.py", *sides, *load, "--format", "json", cwd=tmp_path, timeout=240)
@@ -174,17 +174,55 @@ def test_two_checkouts_are_run_in_turns_on_the_same_tapes_and_an_extra_statement
     (scenario,) = made.scenarios
     row = next(row for row in scenario.measures if row.name == "statements per lease")
     assert (row.base, row.head, row.verdict) == (1.0, 2.0, "fail")
-    assert scenario.paired
-    assert (made.look, len(scenario.base_runs)) == (1, 2)
+    assert (made.look, len(scenario.base_runs), scenario.paired) == (1, 1, True)
     again = poolctl(*result.errors[-1].partition("poolctl ")[2].split(), "--allow-foreign-baseline", cwd=tmp_path)
     assert again.code == 1
+
+
+@pytest.mark.server
+def test_two_settings_are_run_in_turns_on_the_same_tapes_base_first_then_head_first(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    (tmp_path / "steady.py").write_text(STEADY.format(statements=1))
+    load = ("--url", postgres_url, "--duration", "1s", "--seed", "5", "--pairs", "2", "--looks", "1", "--quiet")
+    result = poolctl("compare", "--ab", "steady.py", "--head", "--lifo", *load, "--format", "json", cwd=tmp_path)
+    assert result.code in (0, 1, 4), result.err  # what two runs of a second say of a busy machine's times is no matter
+    made = Comparison.from_json(json.loads(result.out))
+    assert (made.base, made.head) == ("as it is", "--lifo")
+    (place,) = (tmp_path / ".poolctl/ab").iterdir()
+    facts = [
+        {"side": side, **json.loads(path.read_text())}
+        for side in ("base", "head")
+        for path in (place / side).glob("*/run.json")
+    ]
+    facts.sort(key=lambda run: run["started_at"])
+    assert [run["side"] for run in facts] == ["base", "head", "head", "base"]
+    seeds = [run["seed"] for run in facts]
+    assert seeds == [seeds[0], seeds[0], seeds[2], seeds[2]] != [seeds[0]] * 4  # a pair made again has another seed
+    assert len({run["tape"] for run in facts}) == 2
+    assert [run["target"]["settings"]["lifo"] for run in facts] == [False, True, True, False]
+    assert [path.name for path in place.glob("*/*/report.json")] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--head-python", "missing/python"), "error: head: cannot run missing/python: No such file or directory"),
+        (("--head", "--pool-size none"), "error: base: there is no scenario"),
+    ],
+)
+def test_a_side_that_cannot_run_says_why_in_one_line(project: Path, options: tuple[str, ...], said: str) -> None:
+    result = poolctl("compare", "--ab", "nosuch", *options, "--url", "sqlite+aiosqlite://", "--quiet", cwd=project)
+    assert (result.code, result.out) == (2, "")
+    assert result.errors[0].startswith(said), result.err
+    assert len(result.errors) <= 2
 
 
 @pytest.mark.server
 def test_a_run_is_held_to_its_baseline(tmp_path: Path, postgres_url: str) -> None:
     scenario = tmp_path / "steady.py"
     scenario.write_text(STEADY.format(statements=1))
-    common = ("loadtest", scenario, "--url", postgres_url, "--duration", "2s", "--seed", "5", "--quiet")
+    common = ("loadtest", scenario, "--url", postgres_url, "--duration", "1.5s", "--seed", "5", "--quiet")
     assert poolctl(*common, cwd=tmp_path).code in (0, 4)  # 4: the machine was busy
     assert poolctl("compare", "--save", "main", "last", cwd=tmp_path).code == 0
     held = poolctl(*common, "--baseline", "main", "--format", "json", cwd=tmp_path)
