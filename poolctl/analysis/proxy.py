@@ -157,10 +157,7 @@ class Proxy:
         ]
 
     def _seconds(self, lines: list[dict[str, Any]]) -> list[tuple[float, dict[str, Any]]]:
-        anchor = self._view.tables.meta.get("anchor")
-        told = [line for line in lines if "at_ns" in line]
-        origin = int(anchor[0]) if anchor else int(told[0]["at_ns"]) if told else 0
-        return [((int(line["at_ns"]) - origin) / 1e9, line) for line in told]
+        return [(self._view.second_of(int(line["at_ns"])), line) for line in lines if "at_ns" in line]
 
 
 def _near(at: float, others: Iterable[float], within: float) -> bool:

@@ -69,13 +69,7 @@ class Sessions:
 
     def second(self, line: Sample) -> float:
         """Return the second of the run at which a line was written."""
-        return (int(line["at_ns"]) - self._origin) / 1e9
-
-    @cached_property
-    def _origin(self) -> int:
-        anchor = self._view.tables.meta.get("anchor")
-        lines = self._view.server_samples
-        return int(anchor[0]) if anchor else int(lines[0].get("at_ns") or 0) if lines else 0
+        return self._view.second_of(int(line["at_ns"]))
 
     def backends(self, sample: Sample) -> dict[int, dict[str, Any]]:
         """Return the sessions of a sample by their backend pid."""

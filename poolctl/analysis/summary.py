@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from poolctl.analysis import breakdown, findings, gate, occupancy, validity
+from poolctl.analysis.backends import backends, server_blind
 from poolctl.analysis.leases import Tables, tables
 from poolctl.analysis.long_leases import long_leases
 from poolctl.analysis.objectives import Objective, parse
@@ -85,6 +86,8 @@ def analyse(run: Run, settings: Settings | None = None, sizer: Sizer | None = No
         next_step=verdict.next_step,
         culprits=verdict.sites,
         long_leases=long_leases(view),
+        backends=backends(view),
+        server_blind=server_blind(view),
         fail_on=settings.fail_on,
         metrics=pool_metrics(view),
     )

@@ -40,6 +40,7 @@ def render(report: Report, style: Style) -> str:
     _overview(console, report)
     _times(console, report)
     _holding(console, report)
+    _server(console, report)
     _pool(console, report)
     _why(console, report)
     _findings(console, report)
@@ -80,6 +81,16 @@ def _holding(console: Console, report: Report) -> None:
     print_table(console, tables.Table(table.columns, table.rows[:HOLDERS]))
     if len(table.rows) > HOLDERS:
         console.print(dim(f"… and {len(table.rows) - HOLDERS} more (all of them in the JSON report)"))
+
+
+def _server(console: Console, report: Report) -> None:
+    if not report.backends and not report.server_blind:
+        return
+    print_title(console, "What the server says", "of leases that are open, wait for a lock, or are waited for")
+    if report.backends:
+        print_table(console, tables.backends(report))
+    for line in report.server_blind:
+        console.print(dim(f"cannot be seen: {line}"))
 
 
 def _pool(console: Console, report: Report) -> None:

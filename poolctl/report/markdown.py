@@ -18,6 +18,12 @@ def render(report: Report, style: Style) -> str:  # noqa: ARG001 - every format 
     if report.sites:
         about = "`sql`: the database's part of the hold; `share`: of all holding."
         lines += section("Who holds the connections", about, table_text(tables.holding(report)))
+    if report.backends or report.server_blind:
+        about = "Of leases that are open, wait for a lock, or are waited for."
+        lines += section(
+            "What the server says", about, *([table_text(tables.backends(report))] if report.backends else [])
+        )
+        lines += items([f"cannot be seen: {escape(line)}" for line in report.server_blind])
     lines += section("The pool over time", escape(sentences.pool(report)) + ".")
     if report.evidence:
         lines += section(f"Why “{report.verdict}”") + items([escape(line) for line in report.evidence])

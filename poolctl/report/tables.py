@@ -132,6 +132,32 @@ def _holder(row: SiteRow) -> list[str]:
     ]
 
 
+def backends(report: Report) -> Table:
+    """What the server said of the leases that matter."""
+    columns = (
+        Column("lease", text=True, path=True),
+        Column("held"),
+        Column("backend"),
+        Column("what it does", text=True),
+        Column("transaction"),
+        Column("blocked by"),
+        Column("last statement", text=True, wide=True),
+    )
+    rows = [
+        [
+            near(row.site) if row.site else f"not watched: {row.application or 'unnamed'}",
+            format_seconds(row.hold_time_s) + (f" ({row.end})" if row.end in ("open", "leaked") else ""),
+            str(row.backend_pid),
+            "hidden" if row.state is None else f"{row.state}, {row.wait}" if row.wait else row.state,
+            format_seconds(row.transaction_s),
+            ", ".join(map(str, row.blocked_by)) or DASH,
+            row.query,
+        ]
+        for row in report.backends
+    ]
+    return Table(columns, rows)
+
+
 def objectives(report: Report) -> Table:
     """Each objective with what was measured."""
     columns = (

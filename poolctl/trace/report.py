@@ -278,6 +278,35 @@ class LongLease:
 
 
 @dataclass(frozen=True, slots=True)
+class BackendRow:
+    """What the server said of one of its sessions: of a lease still open, of one that waits for a lock, or of who has
+    it. None: not to be seen."""
+
+    backend_pid: int
+    site: str | None
+    """The line that held its connection; None: no lease that was watched."""
+    context: str | None
+    end: str | None
+    """How that lease ended: `open`, `leaked`, or one of the other ends."""
+    hold_time_s: float | None
+    """Of an open one, so far."""
+    at_s: float
+    """When it was seen: seconds since the run began."""
+    application: str
+    """application_name, or the user."""
+    state: str | None
+    """active | idle | idle in transaction | …"""
+    wait: str | None
+    """What it waits for, in the server's words."""
+    transaction_s: float | None
+    """The age of its transaction."""
+    query: str
+    """Its last statement, without literals."""
+    blocked_by: list[int]
+    """The backends that it waits for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing wrong (or worth knowing), with its evidence."""
 
@@ -447,6 +476,10 @@ class Report:
     """The lines of code that the verdict is about, the worst first."""
     long_leases: list[LongLease] = field(default_factory=list)
     """The leases above the p95 of hold_time, the longest first, at most twenty."""
+    backends: list[BackendRow] = field(default_factory=list)
+    """What the server said of leases still open or waiting for a lock, and of who blocks them; at most twenty."""
+    server_blind: list[str] = field(default_factory=list)
+    """What could not be seen of the server, one line each."""
     fail_on: str | None = None
     """Severity from which a finding failed the gate."""
     metrics: list[PoolMetrics] = field(default_factory=list)
