@@ -1,7 +1,7 @@
 """A recorded load test, run again: from what run.json says to a plan with the same tape.
 
-In: a run, Settings that may name the target. Out: a LoadPlan, or one clear reason why there is none. The runs themselves
-are made by `rehearsal`.
+In: a run, Settings that may name the target. Out: a LoadPlan, or one clear reason why there is none. The runs
+themselves are made by `rehearsal`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,86 @@
+"""The real runs that sizing is judged by: made when they are missing, kept, read again without any load.
+
+In: a directory, workloads, sizes. Out: the tables of each run. One PostgreSQL serves all of them. A run is known by its
+workload, size, seed, repetition and length, so that a benchmark that was cut off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from pathlib import Path
+
+from poolctl.analysis.leases import Tables, tables
+from poolctl.load.find import find
+from poolctl.load.plan import LoadPlan
+from poolctl.load.session import COMPLETED, rehearse
+from poolctl.target.embedded import EmbeddedPostgres
+from poolctl.target.spec import TargetSpec
+from poolctl.trace.run import Run
+
+HERE = Path(__file__).parent
+TIMEOUT_S = 0.5
+SEED = 7
+
+
+class Bench:
+    """The runs of one directory. With `replay_only` nothing is run, and what is missing is None."""
+
+    def __init__(self, directory: Path, seconds: float, *, replay_only: bool = False) -> None:
+        self.directory, self.seconds, self.replay_only = directory, seconds, replay_only
+        directory.mkdir(parents=True, exist_ok=True)
+        self.index = directory / "index.json"
+        self.known: dict[str, str] = json.loads(self.index.read_text()) if self.index.exists() else {}
+        self.made = 0
+        self._server: EmbeddedPostgres | None = None
+        self._left = contextlib.ExitStack()
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.close()
+
+    def run(self, name: str, size: int, repeat: int = 0, seed: int = SEED) -> Tables | None:
+        """Return the tables of the workload at this size."""
+        key = self._key(name, size, repeat, seed)
+        if key not in self.known:
+            if self.replay_only:
+                return None
+            self.known[key] = self._make(name, size, seed).name
+            self.index.write_text(json.dumps(self.known, indent=1))
+        path = Path(self.known[key])  # a name, or a path as older benchmarks wrote it
+        return tables(Run(path if path.is_absolute() else self.directory / path))
+
+    def sizes(self, name: str) -> list[int]:
+        """Return the sizes at which there are runs of the workload, the roomy one left out."""
+        keys = (key.split() for key in self.known)
+        found = {int(size) for one, size, _, *_ in keys if one == name}
+        return sorted(found)
+
+    def has(self, name: str, size: int, repeat: int = 0, seed: int = SEED) -> bool:
+        """Whether there is such a run already."""
+        return self._key(name, size, repeat, seed) in self.known
+
+    def _key(self, name: str, size: int, repeat: int, seed: int) -> str:
+        return f"{name} {size} {repeat} {self.seconds:g}" + (f" seed{seed}" if seed != SEED else "")
+
+    def _make(self, name: str, size: int, seed: int) -> Path:
+        if self._server is None:
+            self._server = self._left.enter_context(EmbeddedPostgres())
+        began = time.monotonic()
+        plan = LoadPlan(
+            found=find(f"{HERE / 'sizing_workloads.py'}:{name}"),
+            target=TargetSpec(pool_size=size, max_overflow=0, pool_timeout_s=TIMEOUT_S).started(self._server.url),
+            seed=seed,
+            duration_s=self.seconds,
+            runs_dir=self.directory,
+        )
+        run = rehearse(plan)
+        if run.read_meta().get("end") != COMPLETED:
+            raise SystemExit(f"{name} at {size}: {run.read_meta().get('end')}; start it again to go on")
+        self.made += 1
+        print(f"  made {name} at {size} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        return run.path
