@@ -86,7 +86,8 @@ def _holding(console: Console, report: Report) -> None:
 def _server(console: Console, report: Report) -> None:
     if not report.backends and not report.server_blind:
         return
-    print_title(console, "What the server says", "of leases that are open, wait for a lock, or are waited for")
+    about = "of leases that are open, wait for a lock, or are waited for" if report.backends else ""
+    print_title(console, "What the server says", about)
     if report.backends:
         print_table(console, tables.backends(report))
     for line in report.server_blind:

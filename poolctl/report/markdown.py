@@ -19,7 +19,7 @@ def render(report: Report, style: Style) -> str:  # noqa: ARG001 - every format 
         about = "`sql`: the database's part of the hold; `share`: of all holding."
         lines += section("Who holds the connections", about, table_text(tables.holding(report)))
     if report.backends or report.server_blind:
-        about = "Of leases that are open, wait for a lock, or are waited for."
+        about = "Of leases that are open, wait for a lock, or are waited for." if report.backends else ""
         lines += section(
             "What the server says", about, *([table_text(tables.backends(report))] if report.backends else [])
         )

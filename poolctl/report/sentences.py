@@ -118,6 +118,9 @@ def target(report: Report) -> str:
     if server.max_connections is not None:
         others = f", {server.in_use} used by others" if server.in_use else ""
         parts.append(f"max_connections {server.max_connections}{others}")
+    if (proxy := t.proxy) is not None:
+        mode = f" ({proxy.pool_mode} mode)" if proxy.pool_mode else ""
+        parts.append(f"through {proxy.name}{f' {proxy.version}' if proxy.version else ''}{mode}")
     return " · ".join(parts)
 
 

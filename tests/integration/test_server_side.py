@@ -49,7 +49,7 @@ def test_a_proxy_that_starves_and_is_restarted_is_named(own: EmbeddedPostgres, t
         )
     starves, closes = found(report, "PC507"), found(report, "PC506")
     assert starves is not None
-    assert "PgBouncer's pool of 1 server connections for postgres/postgres starves" in starves.title
+    assert "PgBouncer's pool of 1 server connection for postgres/postgres starves" in starves.title
     assert starves.advice == "default_pool_size = 8 (today 1)"
     assert closes is not None
     assert "PgBouncer was restarted at second" in closes.title

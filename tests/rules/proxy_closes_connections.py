@@ -14,7 +14,7 @@ FIRES = {
     "around": {"proxy-log.jsonl": [closed(4.0, "client_idle_timeout"), closed(4.2, "client_idle_timeout")]},
     "duration": 6.0,
 }
-SEVERITY, SAYS = "error", "PgBouncer closed 2 connections (client_idle_timeout), 1 leases"
+SEVERITY, SAYS = "error", "PgBouncer closed 2 connections (client_idle_timeout), and 1 connection in use"
 OWN = [
     closed(4.0, "client close request"),
     closed(4.1, "client unexpected eof"),

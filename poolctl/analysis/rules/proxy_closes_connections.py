@@ -64,7 +64,7 @@ def check(view: View) -> Iterator[Finding]:
     advice = [RESTART] if restarts else []
     advice += [text for key, text in ADVICE.items() if any(reason.startswith(key) for reason in reasons)]
     yield RULE.finding(
-        f"{proxy.name} {what}, {matched} leases lost their connection by it",
+        f"{proxy.name} {what}, and {times(matched, 'connection')} in use went with it",
         evidence,
         "; ".join(dict.fromkeys(advice)) or "look into the proxy's log at these seconds",
         severity=Severity.ERROR if matched else Severity.WARNING,

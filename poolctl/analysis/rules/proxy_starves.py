@@ -65,7 +65,7 @@ def severity_of(view: View, worst: Queue | None) -> Severity | None:
 
 def _title(name: str, worst: Queue | None, given_up: int, turned_away: int, *, queued: bool) -> str:
     if worst is not None and (queued or given_up):
-        size = f" of {worst.pool_size} server connections" if worst.pool_size else ""
+        size = f" of {times(worst.pool_size, 'server connection')}" if worst.pool_size else ""
         lost = f", {times(given_up, 'query')} refused" if given_up else ""
         return (
             f"{name}'s pool{size} for {worst.database}/{worst.user} starves: up to {worst.waiting} clients waited in "

@@ -13,7 +13,7 @@ How to fix it
 
 When it is wrong
     Other sessions were counted once, when the run began; of those, the pools' own that were open already are taken off
-    as far as they were used. Where a pooler is in between, its limit counts, not the server's.
+    as far as they were used. Where a pooler is in between, its limit counts, not the server's: known with `--proxy`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 
 from poolctl.analysis.rule import Rule
 from poolctl.analysis.view import View
-from poolctl.trace.report import Finding, Severity
+from poolctl.trace.report import Finding, ProxyInfo, Severity
 
 RULE = Rule("PC501", "server-budget", Severity.ERROR)
 
@@ -33,9 +33,14 @@ RULE = Rule("PC501", "server-budget", Severity.ERROR)
 def check(view: View) -> Iterator[Finding]:
     """Yield a finding when the pools may ask for more than the server has."""
     server, each = view.target.server, view.settings.capacity
-    if server.max_connections is None or each is None or view.capacity is None or not math.isfinite(each):
+    if each is None or view.capacity is None or not math.isfinite(each):
         return
     processes = max(1, len(view.pool_keys[1]), int(view.tables.meta.get("assumed_processes") or 0))
+    if view.target.proxy is not None:
+        yield from _of_proxy(view, view.target.proxy, processes, _wanted(view, processes, each))
+        return
+    if server.max_connections is None:
+        return
     reserved, others = server.reserved_connections or 0, max(0, (server.in_use or 0) - _ours_before(view))
     budget = server.max_connections - reserved - others
     wanted = _wanted(view, processes, each)
@@ -52,6 +57,18 @@ def check(view: View) -> Iterator[Finding]:
             [*evidence, f"old and new processes side by side: {2 * wanted:g}"],
             f"pool_size + max_overflow ≤ {max(1, budget // (2 * processes))} a process, or deploy without overlap",
             severity=Severity.INFO,
+        )
+
+
+def _of_proxy(view: View, proxy: ProxyInfo, processes: int, wanted: float) -> Iterator[Finding]:
+    """Behind a pooler, its clients are what is limited, and its own pools are what the server carries."""
+    limit, each = proxy.max_client_conn, view.settings.capacity
+    if limit is not None and wanted > limit:
+        yield RULE.finding(
+            f"{processes} × {each:g} connections may be asked for, {proxy.name} lets {limit} in",
+            [f"{proxy.name}'s max_client_conn {limit}; the pools may open {wanted:g}"],
+            f"max_client_conn = {2 * wanted:.0f} (a rolling deploy included), "
+            f"or pool_size + max_overflow ≤ {max(1, limit // processes)} a process",
         )
 
 
