@@ -58,6 +58,8 @@ class Told:
     """Connections that a forked child used although they are its parent's: (process, connection, backend pid)."""
     sync_sites: list[str] = field(default_factory=list)
     """Sites that asked a sync pool on a thread whose event loop was running."""
+    idle_until: dict[str, list[str]] = field(default_factory=dict)
+    """Of a site whose leases hold without using the connection: the lines that ended it, as they were first seen."""
 
 
 @dataclass
@@ -118,7 +120,7 @@ def tables(run: Run) -> Tables:
         pools=[_pool(entry, int((meta.get("anchor") or [0])[0])) for entry in found.facts["pools"]],
         meta=meta,
         capture=_capture_info(found.facts["capture"], meta, kept["leases"]),
-        told=Told(found.facts["stacks"], [tuple(one) for one in found.facts["inherited"]], found.facts["sync_sites"]),
+        told=_told(found.facts),
         length_s=float(meta.get("ended_at_s") or found.facts["last_s"]),
     )
 
@@ -155,6 +157,7 @@ class _Gathered:
     pools: list[list[Any]] = field(default_factory=list)
     inherited: list[list[int]] = field(default_factory=list)
     sync_sites: dict[str, None] = field(default_factory=dict)
+    idle_until: dict[str, list[str]] = field(default_factory=dict)
     events: int = 0
     lost: int = 0
     last_s: float = 0.0
@@ -177,6 +180,12 @@ class _Gathered:
         self.inherited += [[raw.pid, number, int(said["backend_pid"])] for number, said in names["inherited"].items()]
         asked = (names["site"][number] for number in names["sync_in_loop"] if number in names["site"])
         self.sync_sites |= dict.fromkeys(map(site_text, asked))
+        for said in names["idle"].values():
+            if said["site"] in names["site"]:
+                lines = self.idle_until.setdefault(site_text(names["site"][said["site"]]), [])
+                file, line, function = said["until"]
+                if (text := f"{file}:{line} {function}") not in lines:
+                    lines.append(text)
 
     def stacks(self) -> dict[str, list[str]]:
         """Return the innermost frames of each site's stack."""
@@ -211,6 +220,7 @@ def _build(run: Run, meta: dict[str, Any]) -> cache.Kept:
         "stacks": gathered.stacks(),
         "inherited": gathered.inherited,
         "sync_sites": list(gathered.sync_sites),
+        "idle_until": gathered.idle_until,
         "last_s": gathered.last_s,
     }
     return cache.Kept(gathered.frames(), facts)
@@ -237,6 +247,11 @@ def site_text(entry: dict[str, Any]) -> str:
 
 def _name(entry: dict[str, Any]) -> str:
     return str(entry.get("name", "?"))
+
+
+def _told(facts: dict[str, Any]) -> Told:
+    inherited = [(int(process), int(number), int(pid)) for process, number, pid in facts["inherited"]]
+    return Told(facts["stacks"], inherited, facts["sync_sites"], facts["idle_until"])
 
 
 def _pool(kept: list[Any], origin: int) -> Pool:

@@ -17,7 +17,7 @@ from poolctl.analysis.breakdown import time_values
 from poolctl.analysis.stats import quantile
 from poolctl.analysis.sweep import Floats
 from poolctl.analysis.view import Bools, View
-from poolctl.trace.report import Finding, Severity
+from poolctl.trace.report import Finding, Severity, SiteRow
 from poolctl.units import format_seconds
 
 MANUAL_PARTS = ("What it detects", "Why it matters", "How to fix it", "When it is wrong")
@@ -86,6 +86,22 @@ def sites_of(view: View, chosen: Bools, weights: Floats | None = None, most: int
         return []
     totals = np.bincount(site[known], None if weights is None else weights[known], minlength=len(names))
     return [names[number] for number in np.argsort(-totals, kind="stable")[:most] if totals[number] > 0]
+
+
+def idle_until(view: View, site: str) -> list[str]:
+    """Return the lines before which leases of a site were idle; one of the same function as `line 84`."""
+    place, _, function = site.rpartition(" ")
+    file = place.rpartition(":")[0]
+    found = []
+    for line in view.tables.told.idle_until.get(site, []):
+        same = line.startswith(file + ":") and line.endswith(" " + function)
+        found.append(f"line {line.removeprefix(file + ':').removesuffix(' ' + function)}" if same else line)
+    return found
+
+
+def named(row: SiteRow) -> str:
+    """Return a row of the site table as a text: its site, and its context where it has one."""
+    return f"{row.site} ({row.context})" if row.context else row.site
 
 
 def times(count: int, noun: str) -> str:

@@ -16,6 +16,7 @@ from poolctl.capture import facts
 from poolctl.capture.canary import Canary
 from poolctl.capture.connections import Connections
 from poolctl.capture.recorder import OVERHEAD, Recorder
+from poolctl.capture.sites import place
 from poolctl.capture.state import Lease, PoolState
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
@@ -26,6 +27,11 @@ _CHECKIN, _RESET = int(Kind.CHECKIN), int(Kind.RESET)
 
 RESET_WORTH_NS = 20_000
 """A shorter reset gets no record of its own; the CHECKIN carries its time anyway."""
+IDLE_WORTH_NS = 10_000_000
+"""Held without being used for so long, the line that ends it is worth a look at the frames."""
+_IDLE_PLACES = 1024
+_STARTED_AT, _ENDED_AT = 7 - FIELDS, 1 - FIELDS
+"""Of the last STATEMENT record that waits to be written."""
 TOGETHER_NS = 1_000_000
 """Statements that end within this time of a lease's last written record wait for the next."""
 
@@ -46,6 +52,8 @@ class Watch(Connections):
         """Event loops that ask for connections, by id; each has a canary."""
         self.opentelemetry: Any = None
         self._stopped = False
+        self._idled: set[tuple[int, Any]] = set()
+        """(site that holds, place that used the connection again after long)."""
         recorder.forked.append(self.forget)
         recorder.blocking.append(self.meet_loop)
 
@@ -73,6 +81,7 @@ class Watch(Connections):
         for table in (self.leases, self.returning, self.pools, self.spent):
             table.clear()
         self.loops.clear()
+        self._idled.clear()
         for connection in self.connections.values():
             connection.inherited = True
 
@@ -155,10 +164,26 @@ class Watch(Connections):
         caches cold; run for several records at a time it costs little more than for one. So the statements of a lease's
         last millisecond are seen with its next record, at the latest with its end.
         """
-        pending, lease.pending, lease.written_at = lease.pending, [], at
+        pending = lease.pending
+        if pending and pending[_ENDED_AT] == at and pending[_STARTED_AT] - lease.written_at >= IDLE_WORTH_NS:
+            self.idled(lease)
+        lease.pending, lease.written_at = [], at
         for start in range(0, len(pending), FIELDS):
             _, then, number, kind, *more = pending[start : start + FIELDS]
             self.recorder.ring.write(kind, then, number, *more)
+
+    def idled(self, lease: Lease) -> None:
+        """The connection was held for long and not used, until the code that runs now: name the line, once."""
+        frame = self.recorder.walker.find(lease.pool.is_async)
+        if frame is None or len(self._idled) >= _IDLE_PLACES:
+            return
+        where = (lease.site, place(frame))
+        if where not in self._idled:
+            self._idled.add(where)
+            file, line, function = where[1]
+            self.recorder.note(
+                {"kind": "idle", "n": len(self._idled), "site": lease.site, "until": [file, line, function]}
+            )
 
     def detach(self, lease: Lease, at: int) -> None:
         """The connection left the pool with its holder; the slot is free since `at`."""

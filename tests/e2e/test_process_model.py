@@ -136,3 +136,41 @@ def test_the_holders_of_an_overflow_and_both_stacks_of_a_nested_checkout_are_tol
     assert "app.py:13 outer < " in nested
     asks = next(line for line in found["PC601"]["evidence"] if line.startswith("asks again: "))
     assert [place.rpartition(":")[2] for place in asks.split(" < ")] == ["16 inner", "14 outer", "19 <module>"]
+
+
+IDLE = """\
+import time
+engine = sa.create_engine(URL)
+def export():
+    with engine.connect() as connection:
+        connection.exec_driver_sql("select 1")
+        time.sleep(0.05)
+        connection.exec_driver_sql("select 1")
+for _ in range(5):
+    export()
+"""
+ASYNC_IDLE = """\
+import asyncio
+from sqlalchemy.ext.asyncio import create_async_engine
+engine = create_async_engine(URL)
+async def export():
+    async with engine.connect() as connection:
+        await connection.exec_driver_sql("select 1")
+        await asyncio.sleep(0.05)
+        await connection.exec_driver_sql("select 1")
+async def main():
+    for _ in range(5):
+        await export()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "url", "line"),
+    [(IDLE, "sqlite:///data.sqlite", 9), (ASYNC_IDLE, "sqlite+aiosqlite:///data.sqlite", 10)],
+    ids=["sync", "async"],
+)
+def test_the_line_before_which_a_connection_idled_is_named(tmp_path: Path, script: str, url: str, line: int) -> None:
+    found = diagnosed(tmp_path, script, url)
+    assert f"idle until line {line} used it again" in found["PC302"]["evidence"]
+    assert f"before line {line}, and take it again there" in found["PC302"]["advice"]

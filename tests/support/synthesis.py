@@ -202,6 +202,7 @@ def write_run(
     stacks: dict[str, list[str]] | None = None,
     sync_sites: Sequence[str] = (),
     inherited: Sequence[int] = (),
+    idle_until: dict[str, str] | None = None,
     around: dict[str, Sequence[dict[str, Any]]] | None = None,
     proxy: dict[str, Any] | None = None,
     **meta: Any,
@@ -212,6 +213,7 @@ def write_run(
     sequence numbers (of each process) whose records were dropped; `torn` bytes of a record are left at the end of each
     event file; `pools` overrides what a pool says of itself, by its number; `stacks` are of sites, innermost first;
     `sync_sites` asked a sync pool on a loop; `inherited` are connections of the last process that are its parent's;
+    `idle_until` is the place at which leases of a site used their connection again;
     `around` are the lines of `server.jsonl`, `proxy.jsonl` and `proxy-log.jsonl` (`at`, in seconds, becomes `at_ns`);
     `proxy` are the pooler's settings; `meta` overrides keys of run.json.
     """
@@ -245,7 +247,12 @@ def write_run(
             sorted({lease.pool for lease in mine} or {1}),
             capture,
             pools or {},
-            {"stacks": stacks or {}, "sync": sync_sites, "inherited": inherited if pid == pids[-1] else ()},
+            {
+                "stacks": stacks or {},
+                "sync": sync_sites,
+                "inherited": inherited if pid == pids[-1] else (),
+                "idle": idle_until or {},
+            },
         )
     run.write_meta(
         {
@@ -476,6 +483,8 @@ def _write_names(
                 stack = [_place(one) for one in told["stacks"].get(text, ())]
                 entry = {"kind": "site", "n": n, "file": file, "line": int(line), "function": function}
                 lines.append(entry | ({"stack": stack} if stack else {}))
+                if text in told["idle"]:
+                    lines.append({"kind": "idle", "n": n, "site": n, "until": _place(told["idle"][text])})
                 if text in told["sync"]:
                     lines.append({"kind": "sync_in_loop", "n": n})
             elif kind == "statement":

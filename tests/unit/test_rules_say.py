@@ -178,13 +178,28 @@ def test_one_site_that_makes_others_wait_comes_with_what_its_release_would_chang
     measured = waits[int(0.95 * len(waits))]
     as_it_was, released, apart = (
         parse_wait(next(line for line in text.splitlines() if line.startswith(start)))
-        for start in ("replayed as it was", "released whenever app/report.py:9 export", "with an engine of its own")
+        for start in (
+            "replayed as it was",
+            "released before what is not SQL (idle 90.0 % of the hold)",
+            "with an engine of its own",
+        )
     )
     assert measured > 0.2
     assert abs(as_it_was - measured) < 0.1 * measured
     assert released < measured / 10
     assert apart < measured / 10
-    assert "release the connection at app/report.py:9 export before what is not SQL (90.0 % of its hold)" in text
+    assert "release the connection of app/report.py:9 export before what is not SQL: the p95 wait would be" in text
+
+
+def test_the_line_that_ends_the_idling_is_named_in_evidence_and_advice(tmp_path: Path) -> None:
+    until = {EXPORT: "app/report.py:84 export"}
+    text = said("PC303", tmp_path, **queueing(), idle_until=until)
+    assert "released before line 84 (idle 90.0 % of the hold), the p95 wait would be " in text
+    assert f"release the connection of {EXPORT} before line 84: the p95 wait would be " in text
+    text = said("PC302", tmp_path / "2", **queueing(), idle_until=until)
+    assert "idle until line 84 used it again" in text
+    text = said("PC302", tmp_path / "3", **queueing(), idle_until={EXPORT: "app/mail.py:3 send"})
+    assert f"return the connection of {EXPORT} before app/mail.py:3 send, and take it again there" in text
 
 
 def parse_wait(line: str) -> float:

@@ -10,7 +10,8 @@ Why it matters
 
 How to fix it
     Take the connection late and return it early: do the rendering, the HTTP call, the model call after the block that
-    holds the connection, at the site it names.
+    holds the connection, at the site it names. Where it also names the line at which the connection was used again, the
+    idle part lies before that line.
 
 When it is wrong
     Work that must be inside the transaction (reserve, charge, confirm) has to hold. In a load test the scenario's own
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from poolctl.analysis.rule import Rule
+from poolctl.analysis.rule import Rule, idle_until, named
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, Severity
 from poolctl.units import format_share
@@ -42,14 +43,24 @@ def check(view: View) -> Iterator[Finding]:
         return
     caused = sum(row.wait_caused_s or 0.0 for row in idle)
     evidence = [
-        f"{row.site} ({row.context}): {format_share(1 - (row.sql_share or 0.0))} of its hold idle, "
+        f"{named(row)}: {format_share(1 - (row.sql_share or 0.0))} of its hold idle, "
         f"{format_share(row.hold_share)} of all holding"
         for row in idle[:5]
     ]
+    until = idle_until(view, idle[0].site)
+    advice = (
+        f"return the connection of {idle[0].site} before {until[0]}, and take it again there"
+        if until
+        else f"take the connection later or return it earlier at {idle[0].site}: what is not SQL belongs outside it"
+    )
     yield RULE.finding(
         f"{format_share(1 - (idle[0].sql_share or 0.0))} of the hold is idle at {idle[0].site}",
-        [*evidence, f"threshold: idle for more than {format_share(IDLE_SHARE)} of the hold"],
-        f"take the connection later or return it earlier at {idle[0].site}: what is not SQL belongs outside the block",
+        [
+            *evidence,
+            *(f"idle until {line} used it again" for line in until[:3]),
+            f"threshold: idle for more than {format_share(IDLE_SHARE)} of the hold",
+        ],
+        advice,
         severity=Severity.WARNING if caused > 0 else Severity.INFO,
         sites=list(dict.fromkeys(row.site for row in idle)),
     )

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from poolctl.analysis.counterfactual import otherwise
-from poolctl.analysis.rule import Rule
+from poolctl.analysis.rule import Rule, idle_until, named
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, Prediction, Severity, SiteRow
 from poolctl.units import format_seconds, format_share
@@ -50,7 +50,7 @@ def check(view: View) -> Iterator[Finding]:
         return
     known, advice = _replayed(view, worst)
     yield RULE.finding(
-        f"{format_share(share)} of the waiting was caused by {worst.site} ({worst.context})",
+        f"{format_share(share)} of the waiting was caused by {named(worst)}",
         [
             f"{format_seconds(worst.wait_caused_s)} of {format_seconds(total)} waited; threshold {format_share(SHARE)}",
             f"it has {format_share(leases)} of the leases",
@@ -71,11 +71,12 @@ def _replayed(view: View, worst: SiteRow) -> tuple[list[str], str]:
     known = [f"replayed as it was, the p95 wait is {_wait(found.as_it_was)}"]
     idle = 1 - worst.sql_share if worst.sql_share is not None else 0.0
     if idle > IDLE_SHARE:
-        known.append(f"released whenever {worst.site} does no SQL, the p95 wait would be {_wait(found.released)}")
-        advice = (
-            f"release the connection at {worst.site} before what is not SQL ({format_share(idle)} of its hold): "
-            f"the p95 wait would be {_wait(found.released)}"
+        until = idle_until(view, worst.site)
+        before = f"before {until[0]}" if until else "before what is not SQL"
+        known.append(
+            f"released {before} (idle {format_share(idle)} of the hold), the p95 wait would be {_wait(found.released)}"
         )
+        advice = f"release the connection of {worst.site} {before}: the p95 wait would be {_wait(found.released)}"
     known.append(f"with an engine of its own for {worst.site}, the p95 wait would be {_wait(found.apart)}")
     return known, advice
 
