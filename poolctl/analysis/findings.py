@@ -14,6 +14,7 @@ from poolctl.analysis.rules import (
     abandoned,
     active_ratio,
     blocked_loop,
+    busy_interpreter,
     cancelled_while_holding,
     capture_incomplete,
     connect_failed,
@@ -48,6 +49,7 @@ from poolctl.analysis.rules import (
     timeouts,
     unlimited_overflow,
     utilisation_high,
+    workers_all_busy,
 )
 from poolctl.analysis.view import View
 from poolctl.errors import UsageError
@@ -90,6 +92,8 @@ REGISTRY: dict[str, RuleModule] = {
     "PC604": engine_per_request,
     "PC605": shared_over_fork,
     "PC606": sync_in_loop,
+    "PC607": busy_interpreter,
+    "PC608": workers_all_busy,
     "PC901": capture_incomplete,
 }
 """Code to rule. A code is never used again once it is retired."""

@@ -122,6 +122,10 @@ class Sessions:
                     passed.add(root)
                 yield Blocked(at_s, backend, root, backends.get(root))
 
+    def ours(self, each: Blocked) -> bool:
+        """Whether a session that waits is one of the pools'; all count where they cannot be told apart."""
+        return self.behind_proxy or not self.known or int(each.backend["pid"]) in self.known
+
     def breaks(self) -> list[Break]:
         """Return when the server was gone, restarted, dropped everybody, or changed its role; in the order of time."""
         return sorted([*self._gaps(), *self._changes()], key=lambda found: found.at_s)

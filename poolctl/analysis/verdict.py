@@ -111,6 +111,9 @@ def _at_ease(facts: Facts) -> Verdict:
         return _verdict(STARVED, facts, said, pressed.stalled_time / limit.STALLED_TIME)
     if found := facts.starving_proxy:
         return _verdict(TOO_SMALL, facts, words.proxy_too_small(found, ""), limit.CLEAR)
+    if not facts.scripted and (found := facts.found("PC608")):
+        waits = f"The pool waits for threads: {found.title}, and connections are free."
+        return Verdict(STARVED, waits, [*found.evidence, *evidence(facts)], found.confidence, found.advice, found.sites)
     if found := facts.found("PC205"):
         return _verdict(OVERSIZED, facts, (f"The pool is oversized: {found.title}.", found.advice, []), limit.CLEAR)
     if facts.total < needed(0.95):

@@ -6,35 +6,41 @@ In: Facts. Out: lines of text: what speaks for the verdict and what rules the ot
 from __future__ import annotations
 
 from poolctl.analysis import verdict_limits as limit
+from poolctl.analysis.culprits import brief
 from poolctl.analysis.proxy import Proxy
 from poolctl.analysis.rules import proxy_starves
 from poolctl.analysis.verdict_facts import Facts
 from poolctl.units import format_seconds, format_share
 
 
+def share_of(limit_share: float) -> str:
+    """Return a threshold, which is a round number."""
+    return f"{limit_share:.0%}".replace("%", " %")
+
+
 def evidence(facts: Facts) -> list[str]:
     """Return the lines, in the order in which the verdicts are asked for."""
     pressed = facts.pressed
     lines = [_leaks(facts), _nested(facts), *_process(facts), *_database(facts), *_proxy(facts)]
-    if pressed.crowding is not None:
+    if (crowd := pressed.crowding) is not None:
+        sql = f", {format_share(crowd.sql)} of that SQL" if crowd.slower > limit.SLOWER_SHARE else ""
         lines.append(
-            f"load or slower: longer holds account for {format_share(pressed.crowding.slower)} of the connections that "
-            f"came into use (threshold {format_share(limit.SLOWER_SHARE)}), {format_share(pressed.crowding.sql)} of "
-            "it SQL"
+            f"load or slower: longer holds explain {format_share(crowd.slower)} of the crowd{sql} "
+            f"(threshold {share_of(limit.SLOWER_SHARE)})"
         )
     return [*lines, *_size(facts)]
 
 
 def _leaks(facts: Facts) -> str:
     pressed = facts.pressed
-    at = f", {format_share(pressed.leaked_share)} of the capacity at the timeouts" if pressed.timed_out else ""
-    limited = f" (threshold {format_share(limit.LEAKED_SHARE)})" if at else ""
+    at = f", {format_share(pressed.leaked_share)} of the pool" if pressed.timed_out else ""
+    limited = f" (threshold {share_of(limit.LEAKED_SHARE)})" if at else ""
     return f"leaks: {pressed.leaked} connections never returned{at}{limited}"
 
 
 def _nested(facts: Facts) -> str:
-    share = f"{format_share(facts.pressed.nested_share)} (threshold {format_share(limit.NESTED_SHARE)})"
-    return f"nested checkouts: {share} of the connections were held by a task that waited for another"
+    share, threshold = format_share(facts.pressed.nested_share), share_of(limit.NESTED_SHARE)
+    return f"nested checkouts: {share} of the holders waited for another (threshold {threshold})"
 
 
 def _proxy(facts: Facts) -> list[str]:
@@ -50,17 +56,17 @@ def _proxy(facts: Facts) -> list[str]:
 def _process(facts: Facts) -> list[str]:
     """The event loop and the interpreter."""
     pressed, lines = facts.pressed, []
-    threshold = f"(threshold {format_share(limit.STARVED_SHARE)})"
+    threshold = f"(threshold {share_of(limit.STARVED_SHARE)})"
     stood = f", it stood still {format_share(pressed.stalled_time)} of the time" if pressed.stalled_time else ""
     if pressed.waited_s > 0:
         share = max(pressed.free_share, pressed.stalled_share)
         how = "with a connection free" if pressed.free_share >= pressed.stalled_share else "behind a blocked loop"
-        lines.append(f"event loop: {format_share(share)} of the waiting was {how} {threshold}{stood}")
+        lines.append(f"event loop: {format_share(share)} of the waiting {how} {threshold}{stood}")
     elif stood:
         lines.append(f"event loop: nobody waited{stood}")
     if pressed.busy_share is not None:
         lines.append(
-            f"interpreter (GIL): wanted without a pause {format_share(pressed.busy_share)} of the "
+            f"interpreter: never at rest in {format_share(pressed.busy_share)} of the "
             f"{'waiting' if pressed.waited_s > 0 else 'time'} {threshold}"
         )
     return lines
@@ -71,17 +77,18 @@ def _database(facts: Facts) -> list[str]:
     if pressed.sql_share is not None:
         slower = ""
         if pressed.slower is not None:
-            slower = "; statements were no slower while the pool was full"
+            slower = ", no slower when full"
             if pressed.slower >= limit.NO_SLOWER:
-                slower = f"; statements took {pressed.slower:.1f} × as long while the pool was full"
-        share = f"{format_share(pressed.sql_share)} of the hold (threshold {format_share(limit.SQL_SHARE)})"
-        lines.append(f"database: SQL took {share}{slower}{_statements(facts)}")
+                slower = f", {pressed.slower:.1f} × as slow when full"
+        share = f"{format_share(pressed.sql_share)} of the hold (threshold {share_of(limit.SQL_SHARE)})"
+        lines.append(f"database: SQL took {share}{slower}")
+        lines += _statements(facts)
         asked = " (the scenario thinks while it holds)" if facts.view.tables.meta.get("think_in_hold") else ""
         lines.append(f"held idle: {format_share(1 - pressed.sql_share)} of the hold{asked}")
     if pressed.lock_share is not None:
         lines.append(
             f"locks: {format_share(pressed.lock_share)} of the busy sessions waited for one "
-            f"(threshold {format_share(limit.LOCK_SHARE)})"
+            f"(threshold {share_of(limit.LOCK_SHARE)})"
         )
     elif facts.pressed.waited_s > 0 and facts.lock_wanted is not None:
         lines.append(
@@ -91,12 +98,14 @@ def _database(facts: Facts) -> list[str]:
     return lines
 
 
-def _statements(facts: Facts) -> str:
+def _statements(facts: Facts) -> list[str]:
+    """How long a statement takes at the line that others wait for most, and elsewhere."""
     if facts.pressed.waited_s <= 0 or not facts.culprits or facts.culprits[0].statement_s is None:
-        return ""
+        return []
     worst = facts.culprits[0]
     others = f", {format_seconds(worst.others_statement_s)} elsewhere" if worst.others_statement_s is not None else ""
-    return f"; a statement took {format_seconds(worst.statement_s)} where others waited for it{others}"
+    took = f"{format_seconds(worst.statement_s)} at {brief(worst.site)}{others}"
+    return [f"statements: {took} (limit {1000 * limit.SLOW_STATEMENT_S:g} ms)"]
 
 
 def _size(facts: Facts) -> list[str]:

@@ -14,12 +14,12 @@ import numpy as np
 from poolctl.analysis import pressure
 from poolctl.analysis import verdict_limits as limit
 from poolctl.analysis.culprits import Culprit, culprits
-from poolctl.analysis.lock_queue import Blocker, blockers
+from poolctl.analysis.lock_queue import Head, heads
 from poolctl.analysis.pressure import Pressure
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, ObjectiveResult, Outcome, PoolSettings, Severity, Sizing, ValidityCheck
 
-SETTINGS = ("PC4", "PC501", "PC603", "PC604", "PC605", "PC606")
+SETTINGS = ("PC4", "PC501", "PC603", "PC604", "PC605")
 """Findings about how an engine is set up."""
 
 
@@ -54,9 +54,9 @@ class Facts:
         return culprits(self.view)
 
     @cached_property
-    def blockers(self) -> list[Blocker]:
-        """Who was in the way of those who waited for a lock, as the server says."""
-        return blockers(self.view)
+    def heads(self) -> list[Head]:
+        """Who was at the head of the queues for locks, as the server says."""
+        return heads(self.view)
 
     def found(self, *codes: str) -> Finding | None:
         """Return the first finding of these codes."""

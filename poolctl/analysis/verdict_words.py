@@ -81,7 +81,7 @@ def lock_bound(facts: Facts, what: str) -> Words:
         return f"{sentence}{_brief(waiting)}.", step, waiting
     locks = format_share(pressed.lock_share)
     sentence = f"The load is lock-bound: {what}, with {locks} of the busy sessions waiting for a lock"
-    head = facts.blockers[0] if facts.blockers else None
+    head = facts.heads[0] if facts.heads else None
     if head is None:
         step = f"shorten the transaction{_at(waiting)} that holds the lock; pg_locks names who waits for whom"
         return f"{sentence}{_brief(waiting)}.", step, waiting

@@ -216,11 +216,6 @@ class View:
             caused[mine] = sweep.share_of(sweep.count(asked[mine], got[mine]), starts[mine], ends[mine])
         return caused
 
-    @cached_property
-    def backend_pids(self) -> frozenset[int]:
-        """The server's processes (MySQL: connection ids) behind the connections, as far as the driver knows them."""
-        return frozenset(int(pid) for pid in np.unique(self.whole("backend_pid")) if pid > 0)
-
     def second_of(self, monotonic_ns: int) -> float:
         """Return an instant of poolctl's clock as a second of the run."""
         anchor = self.tables.meta.get("anchor")
@@ -233,27 +228,9 @@ class View:
 
     @cached_property
     def _nesting(self) -> tuple[Bools, Bools]:
-        """Nested requests, and the leases whose task waits for another connection to this hour.
+        from poolctl.analysis.nesting import nesting
 
-        The number of a task that is gone may serve another one. So a lease that nobody gave back nests only what its
-        task asked for next, and is still waiting for.
-        """
-        numbers, _ = self.pool_keys
-        task = self.tables.leases["task"].to_numpy(dtype=np.uint64)[self.order]
-        asked, (starts, ends) = self.column("requested_at_s"), self.held
-        order = np.lexsort((asked, task, numbers))
-        until = np.where(np.isnan(ends[order]) | np.isnan(starts[order]), -1.0, ends[order])
-        changes = np.append(True, (task[order][1:] != task[order][:-1]) | (numbers[order][1:] != numbers[order][:-1]))
-        group = np.cumsum(changes[: len(order)])
-        far = max(float(until.max(initial=0.0)) * 2, 1.0)
-        latest = np.maximum.accumulate(until + group * far) - group * far
-        found = np.zeros(len(order), np.bool_)
-        same = ~changes[1 : len(order)] & (task[order][1:] != 0)
-        stuck = same & self.open[order][:-1] & (self.ended("open") & ~self.acquired)[order][1:]
-        found[order[1:]] = same & (latest[:-1] > asked[order][1:]) | stuck
-        outer = np.zeros(len(order), np.bool_)
-        outer[order[:-1]] = stuck
-        return found, outer
+        return nesting(self)
 
     @cached_property
     def longest_finished_s(self) -> Floats:
@@ -313,7 +290,12 @@ class View:
 
 def looked_around(directory: Path) -> dict[str, Any]:
     """Return what a run directory holds of the server and the proxy, by the View's field names."""
-    files = {"server_samples": "server.jsonl", "proxy_samples": "proxy.jsonl", "proxy_log": "proxy-log.jsonl"}
+    files = {
+        "server_samples": "server.jsonl",
+        "proxy_samples": "proxy.jsonl",
+        "proxy_log": "proxy-log.jsonl",
+        "process_samples": "processes.jsonl",
+    }
     return {name: _read_lines(directory / file) for name, file in files.items()}
 
 

@@ -12,23 +12,17 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from poolctl.report import sentences, sizing_console, tables
+from poolctl.report import diagnosis, sentences, sizing_console, tables
 from poolctl.report.chart import area, stretch
 from poolctl.report.screen import WIDE, bullet, dim, print_table, print_title, screen, text_of
 from poolctl.report.style import Style
-from poolctl.trace.report import Finding, PoolPoint, Report, Severity
+from poolctl.trace.report import Finding, PoolPoint, Report
 from poolctl.units import format_rate, format_seconds
 
 HOLDERS = 10
 """Rows of the holding table; the JSON has all of them."""
 
 VERDICT = {0: "bold green", 1: "bold red", 3: "bold red", 4: "bold yellow", 130: "bold yellow"}
-SEVERITY = {
-    Severity.CRITICAL: "bold red",
-    Severity.ERROR: "red",
-    Severity.WARNING: "yellow",
-    Severity.INFO: "cyan",
-}
 
 
 def render(report: Report, style: Style) -> str:
@@ -36,18 +30,27 @@ def render(report: Report, style: Style) -> str:
     if report.command == sizing_console.COMMAND:
         return sizing_console.render(report, style)
     console = screen(style)
-    console.print(Text(report.summary, style=VERDICT.get(report.exit_code, "bold")))
-    _overview(console, report)
+    watched = report.command == diagnosis.COMMAND
+    if watched:
+        diagnosis.first_screen(console, report)
+    else:
+        console.print(Text(report.summary, style=VERDICT.get(report.exit_code, "bold")))
+        _overview(console, report)
     _times(console, report)
     _holding(console, report)
+    _long_leases(console, report)
     _server(console, report)
     _pool(console, report)
-    _why(console, report)
+    if not watched:
+        _why(console, report)
     _findings(console, report)
     _objectives(console, report)
     sizing_console.sections(console, report)
     _facts(console, report)
-    _close(console, report)
+    if watched:
+        diagnosis.closing(console, report)
+    else:
+        _close(console, report)
     console.print(
         Text("Show this run again: ", style="dim").append(sentences.again(report), style="bold cyan"), soft_wrap=True
     )
@@ -92,6 +95,16 @@ def _server(console: Console, report: Report) -> None:
         print_table(console, tables.backends(report))
     for line in report.server_blind:
         console.print(dim(f"cannot be seen: {line}"))
+
+
+def _long_leases(console: Console, report: Report) -> None:
+    table = tables.long_leases(report)
+    if not table.rows:
+        return
+    print_title(console, "The longest leases", "above the p95 of hold time, the longest first")
+    print_table(console, tables.Table(table.columns, table.rows[:HOLDERS]))
+    if len(table.rows) > HOLDERS:
+        console.print(dim(f"… and {len(table.rows) - HOLDERS} more (in the JSON report)"))
 
 
 def _pool(console: Console, report: Report) -> None:
@@ -147,13 +160,15 @@ def _why(console: Console, report: Report) -> None:
 
 
 def _findings(console: Console, report: Report) -> None:
-    print_title(console, "Findings", "" if report.findings else "none")
+    watched = report.command == diagnosis.COMMAND
+    if report.findings or not watched:
+        print_title(console, "The findings in full" if watched else "Findings", "" if report.findings else "none")
     for finding in tables.by_severity(report):
         _finding(console, finding)
 
 
 def _finding(console: Console, finding: Finding) -> None:
-    head = Text(f"{finding.severity.value} ", style=SEVERITY[finding.severity])
+    head = Text(f"{finding.severity.value} ", style=diagnosis.SEVERITY[finding.severity])
     head.append(f"{finding.code} {finding.slug}", style="bold").append(
         f" (confidence {finding.confidence})", style="dim"
     )

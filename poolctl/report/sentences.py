@@ -56,6 +56,16 @@ def sizing_overview(report: Report) -> list[tuple[str, str]]:
     return [*lines, ("run", " · ".join(part for part in parts if part)), ("target", target(report))]
 
 
+def seen(report: Report) -> str:
+    """How much a verdict rests on, and how sure it is."""
+    parts = [
+        f"confidence {report.confidence}" if report.confidence else "",
+        f"{report.leases.total:,} requests in {format_seconds(report.run.duration_s)}",
+        f"{report.run.processes} process{'es' if report.run.processes != 1 else ''}",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
 def gate(report: Report) -> str:
     """What the exit code says, and why."""
     code = report.exit_code

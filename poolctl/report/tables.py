@@ -158,6 +158,34 @@ def backends(report: Report) -> Table:
     return Table(columns, rows)
 
 
+def long_leases(report: Report) -> Table:
+    """The leases above the p95 of hold_time, the longest first."""
+    columns = (
+        Column("site", text=True, path=True),
+        Column("transaction", text=True, wide=True),
+        Column("held"),
+        Column("from second"),
+        Column("sql"),
+        Column("end", text=True),
+        Column("backend", wide=True),
+        Column("the server saw", text=True, wide=True),
+    )
+    rows = [
+        [
+            near(lease.site),
+            lease.context or DASH,
+            format_seconds(lease.hold_time_s),
+            f"{lease.acquired_at_s:.2f}",
+            format_share(lease.sql_share),
+            lease.end,
+            str(lease.backend_pid or DASH),
+            lease.server or DASH,
+        ]
+        for lease in report.long_leases
+    ]
+    return Table(columns, rows)
+
+
 def objectives(report: Report) -> Table:
     """Each objective with what was measured."""
     columns = (

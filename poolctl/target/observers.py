@@ -15,6 +15,7 @@ from typing import Any
 
 from poolctl.clock import monotonic_ns
 from poolctl.errors import OutputError, PoolctlError, TargetError
+from poolctl.target.processes import Looks
 from poolctl.target.server import ServerWatch
 from poolctl.trace.deltas import DeltaLog
 from poolctl.trace.drain import Drain, Drains
@@ -22,6 +23,7 @@ from poolctl.trace.run import output_error
 
 DRAIN_S = 0.1
 SERVER_S = 1.0
+PROCESSES_S = 0.1
 
 
 class _Repeated:
@@ -154,3 +156,20 @@ class ServerObserver(SampleObserver):
     def lost(self) -> TargetError | None:
         """The loss of the server, if that is why it stopped."""
         return self.failure if isinstance(self.failure, TargetError) else None
+
+
+class ProcessObserver(_Repeated):
+    """Writes to `processes.jsonl`, twice a second, how busy the interpreters of the watched processes are."""
+
+    def __init__(self, pids: Callable[[], list[int]], path: Path) -> None:
+        super().__init__("poolctl-processes", PROCESSES_S)
+        self._pids = pids
+        self._path = path
+        self._looks = Looks()
+
+    def step(self) -> None:
+        """Look once; a full disk ends it, the drainer says so."""
+        lines = self._looks.look(self._pids())
+        if lines:
+            with contextlib.suppress(OSError), self._path.open("a") as file:
+                file.writelines(json.dumps(line) + "\n" for line in lines)

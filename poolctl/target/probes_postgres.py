@@ -27,7 +27,8 @@ OTHERS = """
 
 SERVER = "select extract(epoch from clock_timestamp() - pg_postmaster_start_time()), pg_is_in_recovery()"
 
-# pg_blocking_pids stops the lock manager for a moment: it is asked for those only that wait for a lock.
+# pg_blocking_pids stops the lock manager for a moment: it is asked for those only that wait for a lock. What happens in
+# other databases of the server is not about this application: it counts in `in_use` only.
 BACKENDS = f"""
     select pid, coalesce(application_name, '') as application, coalesce(usename, '') as username,
            coalesce(host(client_addr), '') as client, state, wait_event_type, wait_event,
@@ -36,7 +37,7 @@ BACKENDS = f"""
            extract(epoch from clock_timestamp() - xact_start) as transaction_s,
            extract(epoch from clock_timestamp() - backend_start) as age_s,
            case when wait_event_type = 'Lock' then pg_blocking_pids(pid) end as blocked_by
-    {OTHERS}"""  # noqa: S608 - constants
+    {OTHERS} and datname = current_database()"""  # noqa: S608 - constants
 
 UNIT_S = {"ms": 0.001, "s": 1.0, "min": 60.0}
 

@@ -19,7 +19,7 @@ from typing import Any
 from poolctl.analysis.live import LiveWindow, Progress
 from poolctl.clock import NS, Anchor, monotonic_ns
 from poolctl.errors import PoolctlError
-from poolctl.target.observers import RingDrainer
+from poolctl.target.observers import ProcessObserver, RingDrainer
 from poolctl.trace.drain import sweep
 from poolctl.trace.run import Run
 from poolctl.watch.around import Around
@@ -83,6 +83,9 @@ class _Session:
             drainer = RingDrainer(self._run.path, self._feed, announced)
             stack.callback(drainer.close)
             drainer.start()
+            processes = ProcessObserver(lambda: drainer.pids, self._run.path / "processes.jsonl")
+            stack.callback(processes.halt, 1.0)
+            processes.start()
             self._way.enter(self._run)
             self._meta["title"] = self._way.title
             anchor = self._wait_for_first(drainer)

@@ -35,14 +35,18 @@ PATIENTS = {
     "database_slow": Expected("database slow", at="orders", never=(LEAK, IDLE, NESTED)),
     "slow_query": Expected("database slow", at="report", never=(LEAK, IDLE, NESTED)),
     "lock_bound": Expected("lock-bound", at="count", never=(LEAK, IDLE, NESTED)),
-    "lock_queue": Expected("lock-bound", at="orders", never=(LEAK, NESTED)),
+    "lock_queue": Expected("lock-bound", at="migration", never=(LEAK, NESTED)),
     "blocked_loop": Expected("starved", at="render", fires=(LOOP,), never=(LEAK, NESTED), ways=("async",)),
+    "busy_interpreter": Expected("starved", fires=("PC607",), never=(LEAK, NESTED), ways=("sync",)),
+    "small_executor": Expected("starved", at="orders", fires=("PC608",), never=(LEAK, NESTED), ways=("sync",)),
     "nested": Expected("nested checkouts", at="inner", fires=(NESTED,), never=(LEAK,)),
     "nested_for_good": Expected("nested checkouts", at="inner", fires=(NESTED,), never=(LEAK,)),
     "misconfigured": Expected("misconfigured", fires=("PC403",)),
     "oversized": Expected("oversized", fires=("PC205",)),
     "hardly_used": Expected("cannot tell"),
 }
+LINES = 40
+"""Of the first screen, at most, before the details begin."""
 CASES = [(name, way) for name, expected in PATIENTS.items() for way in expected.ways]
 pytestmark = pytest.mark.server
 
@@ -74,5 +78,28 @@ def test_a_patient_gets_its_verdict_and_no_other_s(chart: Chart, name: str, way:
     assert chart.report["verdict"] == expected.verdict, f"\n{chart}"
     assert not chart.findings.keys() & set(expected.never), f"\n{chart}"
     assert set(expected.fires) <= chart.findings.keys(), f"\n{chart}"
+    assert expected.at == "" or chart.report["culprits"][0].startswith(f"{chart.line(expected.at)} "), f"\n{chart}"
     if expected.verdict == "healthy":
         assert set(chart.findings.values()) <= {"info"}, f"\n{chart}"
+
+
+@pytest.mark.parametrize(("name", "way"), CASES)
+def test_a_verdict_has_its_numbers_its_evidence_and_one_next_step_on_one_screen(
+    chart: Chart, name: str, way: str
+) -> None:
+    report = chart.report
+    first = chart.screen[: chart.screen.index("") if report["verdict"] == "cannot tell" else LINES]
+    assert " ".join(chart.screen).startswith(report["summary"]), "the first line is the verdict"
+    assert any(line.startswith("Where the time went") for line in chart.screen[:LINES]), f"\n{chart}"
+    assert max(map(len, chart.screen)) <= 80
+    assert any(character.isdigit() for character in report["summary"]) or name == "misconfigured"
+    assert report["confidence"] in ("low", "medium", "high")
+    assert report["next_step"]
+    assert "\n".join(first).count("  next  ") == 1
+    if PATIENTS[name].at:
+        assert chart.line(PATIENTS[name].at) in report["next_step"], "with the line of code"
+    if report["verdict"] not in ("cannot tell", "misconfigured"):
+        said = " ".join(report["evidence"])
+        assert all(f"{word}: " in said for word in ("leaks", "nested checkouts", "database", "held idle")), said
+        assert all(lease["hold_time_s"] > 0 and lease["site"] for lease in report["long_leases"])
+        assert report["long_leases"]

@@ -20,7 +20,7 @@ from command import poolctl
 from sick_apps import APPS
 from sqlalchemy import make_url
 
-AT_ONCE = 4
+AT_ONCE = 6
 """They sleep for most of their time."""
 THRESHOLDS = '[thresholds]\nhold_time_warning = "3s"\nhold_time_alert = "3s"\n'
 """Nobody waits thirty seconds for a leak to be one: the window is short."""
@@ -54,9 +54,11 @@ class Chart:
     application: Path
 
     def line(self, name: str) -> str:
-        """Return `file:line` of the line that is marked with this name."""
-        marked = self.application.read_text().splitlines()
-        return f"{self.application}:{next(n for n, text in enumerate(marked, 1) if text.endswith(f'# {name}'))}"
+        """Return `file:line` of the patient's line that is marked with this name."""
+        source = self.application.read_text().splitlines()
+        begin = next(n for n, text in enumerate(source) if f"def {self.application.stem}(" in text)
+        number = next(n for n, text in enumerate(source[begin:], begin + 1) if text.endswith(f"# {name}"))
+        return f"{self.application}:{number}"
 
     @property
     def findings(self) -> dict[str, str]:

@@ -309,15 +309,17 @@ def test_a_connection_that_outlived_its_operation_is_a_leak_at_once(tmp_path):
     assert "1 lease outlived the operation" in " ".join(finding.evidence)
 
 
-def test_holds_that_the_window_cuts_through_break_littles_law(tmp_path):
+def test_holds_that_the_window_cuts_through_break_littles_law_of_a_load_test(tmp_path):
     whole = [Lease(k * 0.2, 0.05, connection=100 + k) for k in range(100)]
     cut = [Lease(16.5 + k * 0.1, None, end="open", connection=k + 1) for k in range(30)]
-    report = watched(tmp_path / "a", leases=[*whole, *cut], duration=20.0, settings={"pool_size": 50})
-    check = next(check for check in report.validity if check.check == "Little's law")
-    assert not check.ok
+    both = {"leases": [*whole, *cut], "duration": 20.0, "settings": {"pool_size": 50}}
+    report = loadtest(tmp_path / "a", operations=operations_of(whole), **both)
+    assert not next(check for check in report.validity if check.check == "Little's law").ok
     assert report.exit_code == Exit.INCONCLUSIVE
-    report = watched(tmp_path / "b", leases=whole, duration=20.0)
+    report = loadtest(tmp_path / "b", leases=whole, operations=operations_of(whole), duration=20.0)
     assert next(check for check in report.validity if check.check == "Little's law").ok
+    report = watched(tmp_path / "c", **both)
+    assert report.exit_code == Exit.DONE, "the window of a watched application cuts through what goes on"
 
 
 def test_a_run_that_does_not_count_is_inconclusive_even_without_objectives(tmp_path):

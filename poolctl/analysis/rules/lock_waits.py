@@ -40,7 +40,7 @@ LONG_S = 1.0
 def check(view: View) -> Iterator[Finding]:
     """Yield one finding for all queues, about the head that was waited for most."""
     seen = Sessions(view)
-    blocked = list(seen.blocked())
+    blocked = [each for each in seen.blocked() if seen.ours(each)]
     if not blocked:
         return
     busy = sum(int(sample.get("active") or 0) for _, sample in seen.within)

@@ -38,9 +38,14 @@ async def call_partner(seconds):
 
 async def warm(engine, size):
     """Open the connections, as an application has them that has run for a while."""
-    connections = [await engine.connect() for _ in range(size)]
-    for connection in connections:
-        await connection.close()
+
+    async def look():
+        async with engine.connect() as connection:
+            await query(connection, 0.3)
+
+    for _ in range(size):
+        crowd.start(look)
+    await crowd.finish()
 
 
 async def healthy():
@@ -236,6 +241,35 @@ async def blocked_loop():
     for _ in range(8):
         crowd.start(render)
         await crowd.arrive(orders, rate=100, seconds=0.6)
+
+
+async def busy_interpreter():
+    """Threads that compute take turns with those whose statement has been answered."""
+    engine, until = pool(3), time.monotonic() + 5
+
+    async def orders():
+        async with engine.connect() as connection:
+            for _ in range(5):
+                await query(connection, 0.0005)
+
+    async def report():
+        while time.monotonic() < until:
+            sum(number * number for number in range(1000))
+
+    for _ in range(6):
+        crowd.start(report)
+    await crowd.arrive(orders, rate=60, seconds=5)
+
+
+async def small_executor():
+    """Ten times as much work as its threads can do: it waits for a thread, and has not asked the pool yet."""
+    engine = pool(20)
+
+    async def orders():
+        async with engine.connect() as connection:  # orders
+            await query(connection, 0.05)
+
+    await crowd.arrive_at_executor(orders, threads=4, rate=400, seconds=4)
 
 
 async def nested():
