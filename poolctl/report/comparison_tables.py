@@ -72,18 +72,20 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     declared = f"margin {percent(comparison.margin)}, false alarms at most {percent(comparison.alpha)}"
     if comparison.looks > 1:
         declared += f", look {comparison.look} of {comparison.looks}"
-    lines = [("gate", GATE[comparison.verdict]), ("base", comparison.base), ("head", comparison.head)]
+    lines = [("gate", gate(comparison)), ("base", comparison.base), ("head", comparison.head)]
     lines.append(("test", declared))
     if comparison.foreign:
         lines.append(("differs", "; ".join(comparison.foreign)))
     return lines
 
 
-GATE = {
-    Outcome.PASS: "passed",
-    Outcome.FAIL: "FAILED (exit code 1)",
-    Outcome.INCONCLUSIVE: "INCONCLUSIVE (exit code 4)",
-}
+GATE = {Outcome.PASS: "passed", Outcome.FAIL: "FAILED", Outcome.INCONCLUSIVE: "INCONCLUSIVE"}
+
+
+def gate(comparison: Comparison) -> str:
+    """The verdict and the exit code, which `--inconclusive` may have changed."""
+    code = comparison.exit_code
+    return GATE[comparison.verdict] + (f" (exit code {code})" if code or comparison.verdict is not Outcome.PASS else "")
 
 
 def notes(against: Against) -> list[str]:

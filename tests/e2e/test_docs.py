@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from poolctl.cli.app import COMMANDS, build, command
+from poolctl.report import format_of
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -60,3 +63,22 @@ def test_every_option_of_a_poolctl_command_line_in_the_readme_exists(readme: str
     ]
     assert used
     assert set(used) - known == set()
+
+
+def test_the_workflows_of_the_readme_call_poolctl_as_it_can_be_called(readme: str) -> None:
+    blocks = [block for block in re.findall(r"```yaml\n(.*?)```", readme, flags=re.DOTALL) if "poolctl " in block]
+    lines = [line for block in blocks for line in re.findall(r"^ +(poolctl (?:.|\n +--)*)", block, flags=re.MULTILINE)]
+    assert len(lines) >= 2
+    for line in lines:
+        _, name, *arguments = shlex.split(line)
+        given = command(name).make_context(name, arguments).params
+        assert given["ab"]
+        assert given["inconclusive"] == "pass"
+        for file in given["report"]:
+            format_of(Path(file))
+
+
+def test_ci_runs_the_gate_on_poolctl_itself() -> None:
+    ci = README.parent / ".ci"
+    assert ".venv/bin/python .ci/gate.py" in (ci / "run").read_text()
+    assert json.loads((ci / "gate.json").read_text())["leaks"] == {"at_most": 0}
