@@ -7,12 +7,13 @@ FIELD.md section 7.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from poolctl.clock import NS, Anchor
 from poolctl.errors import InputError
@@ -27,6 +28,8 @@ _STARTED = re.compile(r"^process up: PgBouncer (?P<reason>\S+)")
 _STOPPED = re.compile(
     r"^(?P<reason>got SIG(?:TERM|INT|QUIT)\b.*|.*\bfast exit\b.*|.*shutting down.*|SHUTDOWN command issued.*)$"
 )
+MARK_BYTES = 256
+"""What has to stand before the place where a log ended for it to be the same file still."""
 SLACK_S = 0.002
 """The log's instants are cut to milliseconds."""
 
@@ -50,24 +53,36 @@ class PgBouncerLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
+        self._mark = b""
 
     def begin(self) -> None:
-        """Remember where it ends now."""
-        self._offset = _size(self._path)
+        """Remember where it ends now, and with what."""
+        with self._open() as file:
+            self._offset = file.seek(0, os.SEEK_END)
+            self._mark = _before(file, self._offset)
 
     def read(self, anchor: Anchor, until_ns: int) -> LogRead:
         """Return what it said since `begin` (or ever), from the anchor's instant until `until_ns` (monotonic)."""
-        start = self._offset if self._offset <= _size(self._path) else 0  # it was rotated in place
+        with self._open() as file:
+            rotated = _before(file, self._offset) != self._mark
+            file.seek(0 if rotated else self._offset)
+            return parse((line.decode("utf-8", "replace").rstrip() for line in file), anchor, until_ns)
+
+    def _open(self) -> BinaryIO:
         try:
-            with self._path.open("rb") as file:
-                file.seek(start)
-                text = file.read().decode("utf-8", "replace")
+            return self._path.open("rb")
         except OSError as error:
-            raise _unreadable(self._path, error) from None
-        return parse(text.splitlines(), anchor, until_ns)
+            raise InputError(
+                f"the proxy's log {self._path} cannot be read: {error.strerror}", "give PgBouncer's `logfile`"
+            ) from None
 
 
-def parse(lines: list[str], anchor: Anchor, until_ns: int) -> LogRead:
+def _before(file: BinaryIO, offset: int) -> bytes:
+    file.seek(max(0, offset - MARK_BYTES))
+    return file.read(min(offset, MARK_BYTES))
+
+
+def parse(lines: Iterable[str], anchor: Anchor, until_ns: int) -> LogRead:
     """Return what these lines say of the time between the anchor's instant and `until_ns` (monotonic)."""
     found = LogRead()
     since = anchor.monotonic_ns - int(SLACK_S * NS)
@@ -105,14 +120,3 @@ def _wall_ns(at: str, zone: str) -> int:
     moment = naive.replace(tzinfo=UTC) if zone in ("UTC", "GMT", "Z") else naive.astimezone()
     whole = int(moment.replace(microsecond=0).timestamp())
     return whole * NS + moment.microsecond * 1000
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"the proxy's log {path} cannot be read: {error.strerror}", "give PgBouncer's `logfile`")
