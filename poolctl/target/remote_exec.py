@@ -1,7 +1,8 @@
 """Remote exec: CPython 3.14's own way to run code in another process (PEP 768).
 
 In: a process of 3.14 or newer, and source. Out: the source is run by its main thread, soon. It refuses other minor
-versions than its own, so it is asked of the process's own interpreter.
+versions than its own, so it is asked of the process's own interpreter. The tests try it where a 3.14 is installed; CI's
+machine has none, so there only the way for 3.11 to 3.13 (`target.ptrace`) is.
 """
 
 from __future__ import annotations
