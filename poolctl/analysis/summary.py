@@ -7,6 +7,7 @@ format and prints nothing.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -178,6 +179,8 @@ def sized(view: View, objectives: Sequence[Objective], **wanted: Any) -> Sizing:
     wishes: Wishes = wanted.pop("wishes", Wishes())
     if wishes.idle_limit_s is None:
         wishes = dataclasses.replace(wishes, idle_limit_s=idle_limit(view.target))
+    if wishes.deadline_s is None and math.isfinite(view.policy.caller_timeout_s):
+        wishes = dataclasses.replace(wishes, deadline_s=view.policy.caller_timeout_s)
     return recommend(
         view.tables,
         view.settings,

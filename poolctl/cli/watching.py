@@ -100,7 +100,8 @@ def settings_only(settings: Settings, output: Output) -> int:
     with _kept_if_whole(Run.create(Path(settings.runs_dir))) as run:
         info = dataclasses.asdict(look_at_engine(target)) | look_around(target, settings.proxy)
         meta = facts(WatchPlan(seconds=1, server=target, objectives=settings.slo))
-        run.write_meta({**meta, "duration_s": 0, "ended_at_s": 0, "end": "completed", "target": info})
+        meta |= {"duration_s": 0, "ended_at_s": 0, "end": "completed", "assumed_processes": settings.processes}
+        run.write_meta({**meta, "target": info})
     return _deliver(run, judged(run, settings), output)
 
 

@@ -23,6 +23,7 @@ schema, id            added by write_meta
 command, scenario, seed, started_at (ISO 8601, UTC), duration_s (as planned), processes
 anchor: [monotonic_ns, wall_ns]   the run's start: second 0 of every table; set when the load begins
 ended_at_s            second at which the load ended (the last operation, or the interrupt); missing: the last record
+assumed_processes     how many processes will have such a pool, where nothing was watched (diagnose --window 0)
 end                   "completed" | "interrupted" | "target lost" | "worker died"
 target                TargetInfo as plain data: dialect, driver, pool_class, settings: {…}, server: {…}, proxy: {…}
 server_blind          what could not be seen of the server, one line each
@@ -32,6 +33,8 @@ source                {kind: "log", name, resolution_s} where the run was made f
 untold                ["timeouts", "waiting", …]: what the source (a log) cannot tell; none seen means nothing
 way, title, pids      diagnose: launch | attach | announced, what was watched in words, all processes met
 notes                 what a user should know besides, one line each
+cpu                   {cores_busy, cores_ours, cores_server}: mean cores used by everybody on this machine, by poolctl,
+                      by database servers; null where that cannot be seen
 part_of               the id of the run whose prediction this one proves (--verify, --sweep); `last` does not mean it
 think_in_hold         true when the scenario itself thinks while it holds (so idle-in-hold was asked for)
 ```

@@ -174,3 +174,21 @@ def test_the_line_before_which_a_connection_idled_is_named(tmp_path: Path, scrip
     found = diagnosed(tmp_path, script, url)
     assert f"idle until line {line} used it again" in found["PC302"]["evidence"]
     assert f"before line {line}, and take it again there" in found["PC302"]["advice"]
+
+
+def test_a_run_judged_again_gives_the_report_it_gave(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(f"import sqlalchemy as sa\nURL = {'sqlite:///data.sqlite'!r}\n" + HOLDERS)
+    live = poolctl("diagnose", "--quiet", "--format", "json", "--", sys.executable, "app.py", cwd=tmp_path)
+    again = poolctl("diagnose", "--trace", "last", "--format", "json", cwd=tmp_path)
+    assert json.loads(again.out) == json.loads(live.out)
+
+
+@pytest.mark.server
+def test_the_budget_of_all_processes_is_judged_with_nothing_watched(tmp_path: Path, postgres_url: str) -> None:
+    (tmp_path / "poolctl.toml").write_text(
+        f'url = "{postgres_url}"\npool_size = 20\nmax_overflow = 5\nprocesses = 10\n'
+    )
+    result = poolctl("diagnose", "--window", "0", "--format", "json", cwd=tmp_path)
+    assert result.code == 0, result.err
+    [finding] = [finding for finding in json.loads(result.out)["findings"] if finding["code"] == "PC501"]
+    assert finding["title"].startswith("10 × 25 connections may be asked for")
