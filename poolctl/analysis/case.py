@@ -16,8 +16,9 @@ import pandas as pd
 from poolctl.analysis import stats
 from poolctl.analysis.clients import closed_by_task, deadlock_floor, population_is_capped
 from poolctl.analysis.demand import Demand, Recorded, read_demand
-from poolctl.analysis.engines import choose
+from poolctl.analysis.engines import Structural, choose
 from poolctl.analysis.goals import Goal, waiting_goals
+from poolctl.analysis.machine_use import MachineUse, machine_use
 from poolctl.analysis.objectives import QUANTILES, Objective
 from poolctl.analysis.predict import rules_of
 from poolctl.analysis.search import Search
@@ -25,6 +26,8 @@ from poolctl.analysis.structure import Structure
 from poolctl.analysis.thinning import thin
 from poolctl.trace.report import PoolSettings, ServerInfo
 
+CPU_MATTERS = 0.2
+"""Share of SQL in the holds from which their length depends on who else uses the machine."""
 FEWEST = 59
 """Requests below which not even a p95 is supported."""
 CLOSED_WITHOUT_CLIENTS = (
@@ -86,8 +89,17 @@ class Case:
     seed: int = 0
     floor: int = 1
     """Capacity below which tasks that hold several connections at once can block each other."""
+    use: MachineUse | None = None
+    """Who used the machine meanwhile; None: not known, or the server is elsewhere."""
     supposed: str = ""
     """What is supposed beyond the recording, in words; empty: nothing."""
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether others used the machine so much that its holds, which need CPU, say little."""
+        needs = self.structure is not None and isinstance(self.search.engine, Structural)
+        sql = self.structure.sql_share if self.structure is not None else 0.0
+        return needs and sql >= CPU_MATTERS and self.use is not None and self.use.disturbed
 
     @property
     def closed(self) -> bool:
@@ -141,7 +153,9 @@ def prepare(
     known = all(demand.client is not None for demand in recorded.demands)
     if (closed and not known) or (not closed and not scripted and population_is_capped(leases, settings.capacity)):
         return CLOSED_WITHOUT_CLIENTS
-    cores = float(server.cores) if server is not None and server.cores else None
+    told = server.cores if server is not None else None
+    use = machine_use(getattr(tables, "meta", None) or {}, told)
+    cores = use.left if use is not None else float(told) if told else None
     rules = rules_of(settings, threads=any(pool.pool_class == "QueuePool" for pool in getattr(tables, "pools", ())))
     engine, structure, cost = choose(recorded, statements, rules, cores)
     if rules.wake_s:
@@ -160,4 +174,5 @@ def prepare(
         server,
         seed=seed,
         floor=floor,
+        use=use,
     )

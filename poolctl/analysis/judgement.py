@@ -38,6 +38,14 @@ def beyond_any_pool(bound: Limits) -> str | None:
     return None
 
 
+def disturbed(case: Case) -> str:
+    """Say that others used the machine, on which its holds depend."""
+    use = case.use
+    cores, others = (use.cores, use.others) if use else (0.0, 0.0)
+    used = f"something else used {others:.2f} of the machine's {cores:.3g} cores meanwhile"
+    return f"no advice: {used}, and these holds need CPU: record again when it is quiet"
+
+
 def moved_into_the_database(case: Case, useful: int) -> str:
     """Say that the goal is missed at every size that makes sense."""
     return (
@@ -70,6 +78,7 @@ def confidence(case: Case, found: Found, tested: Backtest) -> str:
         fragile(found) or found.capped,
         unseen_contention(case, found),
         case.floor > 1,
+        case.use is not None and case.use.disturbed,
     ]
     short = found.regime.duration_s < LONG_ENOUGH_S or case.requests < 2_995
     return "low" if sum(doubts) > 1 else "medium" if any(doubts) or short else "high"
@@ -109,6 +118,8 @@ def notes(case: Case, found: Found, predictions: list[Prediction]) -> list[str]:
             f"tasks hold several connections at once: with fewer than {case.floor} they can block each other for good, "
             "and the model knows nothing of it: verify with a run"
         )
+    if case.use is not None and case.use.disturbed:
+        said.append(f"something else used {case.use.others:.2f} of the machine's {case.use.cores:.3g} cores meanwhile")
     if case.closed:
         said.append("clients that wait for each answer are replayed with the pauses they made, not with their instants")
     if case.recorded.skipped:

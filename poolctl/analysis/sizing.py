@@ -110,6 +110,8 @@ def recommend(
     if isinstance(case, str):
         return refused(text, case)
     tested = backtest(case.search, case.demands)
+    if case.disturbed:
+        return refused(text, judgement.disturbed(case), tested)
     if not tested.ok:
         return refused(text, why_off(tested), tested)
     case = replace(case, processes=processes or case.processes, wishes=wishes)
@@ -203,6 +205,8 @@ def _slower(case: Case, least: int) -> dict[float, int | None]:
 
 
 def _cores(case: Case) -> float | None:
+    if case.server is not None and case.server.cores:
+        return float(case.server.cores)
     known = case.structure.database.cores if case.structure else float("inf")
     return known if np.isfinite(known) else None
 

@@ -25,6 +25,7 @@ from poolctl.load.orders import Order
 from poolctl.load.plan import LoadPlan, facts
 from poolctl.target.embedded import EmbeddedPostgres
 from poolctl.target.engine import check
+from poolctl.target.machine import cpu_times
 from poolctl.target.observers import RingDrainer, ServerObserver
 from poolctl.target.permission import refuse_writes
 from poolctl.target.server import ServerWatch
@@ -124,14 +125,16 @@ class _Session:
         observer.start()
         stack.callback(observer.halt, 1.0)
         self._begin(swarm.start(), server)
+        before = cpu_times()
         end, detail, failure = self._watch(drainer, observer)
-        ended_at = monotonic_ns()
+        ended_at, after = monotonic_ns(), cpu_times()
         self._stop(swarm, PROMPT_S if end != COMPLETED or failure else self._plan.drain_s)
         self._end_workers(EXIT_S)
         observer.halt(1.0)
         self._meta |= {
             "end": end,
             "end_detail": detail,
+            "cpu": after.since(before) if before and after else None,
             "ended_at_s": (ended_at - self._anchor.monotonic_ns) / NS,
             "workers": [swarm.dealer.endings.get(key) for key in sorted(swarm.dealer.endings)],
             "worker_failures": [w.done["failure"] for w in self._workers if w.done and w.done["failure"]],

@@ -187,7 +187,9 @@ def described(case: Case) -> str:
     if structure is None:
         return said
     cores = structure.database.cores
-    return f"{said}, {cores:.2f} cores ({structure.cores_known}), SQL slowed {structure.slowed:.2f} x in the roomy run"
+    use = f", others used {case.use.others:.2f} cores" if case.use else ""
+    slowed = f"SQL slowed {structure.slowed:.2f} x in the roomy run"
+    return f"{said}, {cores:.2f} cores ({structure.cores_known}){use}, {slowed}"
 
 
 def cell(seconds: float | None) -> str:
