@@ -146,7 +146,7 @@ class Sessions:
             up, was_up = now.get("uptime_s"), before.get("uptime_s")
             if up is not None and was_up is not None and was_up + (at_s - before_s) - up > UPTIME_SLACK_S:
                 yield Break(at_s - up, "it was restarted: its uptime begins there")
-            elif now.get("connects", 1) > before.get("connects", 1) and self._all_new(before, now):
+            elif now.get("connects", 1) > before.get("connects", 1) and self._all_new(before, now, at_s - before_s):
                 yield Break(
                     at_s, "it dropped every session, poolctl's too, and takes new ones: it recovered from a crash"
                 )
@@ -154,8 +154,10 @@ class Sessions:
                 role = "takes no writes any more" if now["replica"] else "takes writes now"
                 yield Break(at_s, f"it {role}: a failover, or a switch to read-only")
 
-    def _all_new(self, before: Sample, now: Sample) -> bool:
-        old, new = self.backends(before), self.backends(now)
+    def _all_new(self, before: Sample, now: Sample, passed_s: float) -> bool:
+        """Whether no session of the sample before is left: all are younger than the time that passed."""
+        old = self.backends(before)
         return bool(old) and not any(
-            pid in old and (new[pid].get("age_s") is None or new[pid]["age_s"] > 2.0) for pid in new
+            pid in old and not (backend.get("age_s") is not None and backend["age_s"] < passed_s)
+            for pid, backend in self.backends(now).items()
         )

@@ -122,6 +122,13 @@ def test_options_after_the_command_are_the_command_s(tmp_path: Path) -> None:
         (["--trace", "missing"], 2, "error: 'missing' is not a run"),
         (["--engine", "app:engine"], 2, "error: an engine alone cannot be watched"),
         (["--window", "0"], 2, "error: --window 0 judges settings, and there are none"),
+        (["--proxy", "mysql://h/x", "--", "true"], 2, "error: 'mysql://h/x' is not a PgBouncer"),
+        (
+            ["--proxy", "postgresql://u:pw@127.0.0.1:1/", "--", "true"],
+            3,
+            "error: PgBouncer at postgresql://u:***@127.0",
+        ),
+        (["--proxy-log", "missing.log", "--", "true"], 2, "error: the proxy's log missing.log cannot be read"),
         (["--window", "soon"], 2, "error: --window"),
         (["--slo", "p95 nonsense", "--", "true"], 2, "error: "),
     ],

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command import poolctl
 from pgbouncer import PgBouncer
 from sick_apps import site_of
 from watched import Watched, found
@@ -87,6 +91,13 @@ def test_clients_that_the_proxy_closes_for_idling_are_matched_with_what_was_lost
             proxy=proxy.console,
             proxy_log=proxy.log,
         )
+        told = poolctl(
+            *("diagnose", "--url", proxy.url, "--proxy", proxy.console, "--window", "0", "--format", "json"),
+            cwd=tmp_path,
+        )
+    judged = json.loads(told.out)
+    assert judged["target"]["proxy"]["client_idle_timeout_s"] == 1.0
+    assert "PC404" in {finding["code"] for finding in judged["findings"]}
     recycle, closes = found(report, "PC404"), found(report, "PC506")
     assert recycle is not None
     assert "PgBouncer's client_idle_timeout closes idle connections after 1.00 s" in recycle.title
@@ -94,6 +105,24 @@ def test_clients_that_the_proxy_closes_for_idling_are_matched_with_what_was_lost
     assert closes is not None
     assert "client_idle_timeout" in closes.title
     assert "pool_recycle below the proxy's client_idle_timeout" in closes.advice
+
+
+def test_a_server_that_recovers_from_a_crash_is_told(tmp_path: Path) -> None:
+    with EmbeddedPostgres() as postgres:
+
+        def script(watched: Watched) -> None:
+            watched.until("server.jsonl", lambda lines: sum(len(line.get("backends", ())) == 8 for line in lines) >= 1)
+            victim = watched.lines("server.jsonl")[-1]["backends"][0]["pid"]
+            os.kill(victim, signal.SIGKILL)
+            watched.until("server.jsonl", lambda lines: any(line.get("connects", 1) > 1 for line in lines))
+
+        report = Watched(tmp_path).report(
+            "busy", postgres.url, script, engine={"pool_size": 8, "max_overflow": 0}, server=postgres.url
+        )
+    broke = found(report, "PC505")
+    assert broke is not None
+    assert "the server broke off" in broke.title
+    assert report.leases.invalidated + report.leases.failed >= 1
 
 
 def test_a_lock_queue_has_its_head_and_its_line_and_an_idle_transaction_too(

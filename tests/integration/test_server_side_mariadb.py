@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command import poolctl
 from mariadb import MariaDB, running_mariadb
 from sick_apps import site_of
 from watched import Watched, found
@@ -46,6 +48,19 @@ def test_the_recycle_finding_fires_and_the_setting_it_proposes_makes_it_stop(has
     assert found(cured, "PC404") is None
     assert cured.leases.invalidated == 0
     assert cured.leases.returned == 2
+
+
+def test_a_sync_engine_s_settings_are_judged_beside_its_server_s_without_load(hasty: MariaDB, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import sqlalchemy\n"
+        f"engine = sqlalchemy.create_engine({hasty.url()!r}, pool_size=30, max_overflow=20, pool_timeout=60)\n"
+    )
+    told = poolctl("diagnose", "--engine", "shop:engine", "--window", "0", "--format", "json", cwd=tmp_path)
+    assert told.code == 0, told.err
+    report = json.loads(told.out)
+    assert {"PC402", "PC404", "PC501"} <= {finding["code"] for finding in report["findings"]}
+    assert report["target"]["server"]["idle_timeout_s"] == 2.0
+    assert "maria-secret" not in told.out
 
 
 def test_a_statement_that_outlives_its_caller_is_an_orphan(hasty: MariaDB, tmp_path: Path) -> None:
