@@ -18,17 +18,17 @@ MOST = 20
 
 
 def long_leases(view: View, most: int = MOST) -> list[LongLease]:
-    """Return the leases that were held for longer than the quantile; none where the samples do not support one.
+    """Return the leases that were held for longer than the quantile, an open one with its hold so far.
 
-    An open one counts with its hold so far.
+    Where the samples do not support a quantile: the longest twentieth of all.
     """
     began, ended = view.held
     finished = view.column("hold_time_s")
     least = quantile(np.sort(finished[~np.isnan(finished)]), view.policy.long_hold_quantile)
-    if least is None:
-        return []
     held = np.where(view.acquired, np.where(np.isnan(ended), view.length_s, ended) - began, 0.0)
-    rows = np.flatnonzero(held > least)
+    if least is None:
+        least = float(np.quantile(held[view.acquired], view.policy.long_hold_quantile)) if view.acquired.any() else 0.0
+    rows = np.flatnonzero((held >= least) & view.acquired)
     rows = rows[np.argsort(-held[rows], kind="stable")][:most]
     (site, sites), (context, contexts) = view.codes("site"), view.codes("context")
     (end, ends), sql = view.codes("end"), view.column("sql_time_s")

@@ -19,6 +19,8 @@ from poolctl.analysis.pressure import Pressure
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, ObjectiveResult, Outcome, PoolSettings, Severity, Sizing, ValidityCheck
 
+MOST_REQUESTS = 30_000
+"""Of a longer run a part is taken apart for locks."""
 SETTINGS = ("PC4", "PC501", "PC603", "PC604", "PC605")
 """Findings about how an engine is set up."""
 
@@ -98,7 +100,7 @@ class Facts:
         from poolctl.analysis.limits import limits
 
         view = self.view
-        made = prepare(view.tables, view.settings, (), view.target.server, 0)
+        made = prepare(view.tables, view.settings, (), view.target.server, 0, most_requests=MOST_REQUESTS)
         if isinstance(made, str) or made.structure is None or not made.structure.stations:
             return None
         return limits(made.structure, made.demands).lock

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from poolctl.analysis import sweep
-from poolctl.analysis.rule import Rule, sites_of, suffers
+from poolctl.analysis.rule import Rule, sites_of, suffers, where
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, Severity
 from poolctl.units import format_share
@@ -54,7 +54,7 @@ def check(view: View) -> Iterator[Finding]:
     busy = [_busy(asked[of == worker], until[of == worker]) / max(last - first, 1e-9) for worker in workers]
     if min(busy) <= BUSY:
         return
-    count = len(workers)
+    count, sites = len(workers), sites_of(view, mine, until - asked)
     yield RULE.finding(
         f"all {count} threads that use the pool were busy with it {format_share(min(busy))} of the time or more",
         [
@@ -62,10 +62,10 @@ def check(view: View) -> Iterator[Finding]:
             f"threshold {format_share(BUSY)} of the time, for the least busy of them",
             "what waits for a thread has not asked the pool yet: how much of it there is cannot be told from here",
         ],
-        f"if these {count} threads serve requests, give the executor more (up to {capacity:g}); look at its queue",
+        f"if these {count} threads serve requests{where(sites)}, give their executor more of them, up to {capacity:g}",
         severity=Severity.INFO,
         confidence="low",
-        sites=sites_of(view, mine, until - asked),
+        sites=sites,
     )
 
 

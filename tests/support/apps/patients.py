@@ -245,7 +245,7 @@ async def blocked_loop():
 
 async def busy_interpreter():
     """Threads that compute take turns with those whose statement has been answered."""
-    engine, until = pool(3), time.monotonic() + 5
+    engine, until = pool(3), time.monotonic() + 60
 
     async def orders():
         async with engine.connect() as connection:
