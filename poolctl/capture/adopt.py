@@ -38,33 +38,31 @@ def _take(watch: Watch, record: Any, fairy: Any, pool: Any) -> bool:
     if not state.watched:
         return False
     now = monotonic_ns()
-    lease = begin(recorder.lease_number(), state, recorder.site_of(SITE), id(record), now)
     connection = watch.connections.get(id(record.dbapi_connection)) or watch.found(record, state)
-    lease.connection = connection.number
-    _tell(watch, lease, now, connection.backend_pid)
+    lease = begin(recorder.lease_number(), state, recorder.site_of(SITE), connection, now)
+    _tell(watch, lease, now)
     watch.guard(lease, fairy)
     watch.leases[id(fairy)] = lease
     gone = fairy._connection_record is not record or record.fairy_ref is None or record.fairy_ref() is not fairy
     if gone and watch.leases.pop(id(fairy), None) is lease:  # it went back while we looked, before the lease was there
-        lease.closing_at = monotonic_ns()
+        lease.closing_at = lease.reset_at = monotonic_ns()
         watch.end(lease, lease.closing_at)
     return True
 
 
 def retell(watch: Watch) -> None:
     """Tell a reader who came late of every connection that is out, with the site that took it."""
-    backends = {connection.number: connection.backend_pid for connection in list(watch.connections.values())}
     for lease in list(watch.leases.values()):
         try:
-            _tell(watch, lease, lease.written_at, backends.get(lease.connection, 0))
+            _tell(watch, lease, min(lease.started_at, lease.control_at))
         except Exception:
             watch.recorder.count_error()
 
 
-def _tell(watch: Watch, lease: Lease, at: int, backend_pid: int) -> None:
-    write, pool, site = watch.recorder.ring.write, lease.pool.number, lease.site
+def _tell(watch: Watch, lease: Lease, at: int) -> None:
+    write, pool, site, connection = watch.recorder.ring.write, lease.pool.number, lease.site, lease.connection
     write(Kind.REQUEST, at, lease.number, int(Flag.UNSEEN), pool, site, 0, 0, 0, 0, 0, 0, 0)
-    write(Kind.CHECKOUT, at, lease.number, 0, pool, site, 0, 0, 0, lease.connection, backend_pid)
+    write(Kind.CHECKOUT, at, lease.number, 0, pool, site, 0, 0, 0, connection.number, connection.backend_pid)
 
 
 def _held() -> Iterator[tuple[Any, Any, Any]]:

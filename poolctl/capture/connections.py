@@ -149,7 +149,8 @@ class Connections:
         lease = self.lease_of(record)
         connection = self.connections.get(id(record.dbapi_connection))
         if lease is not None:
-            lease.flags |= int(Flag.INVALIDATED) << 8
+            lease.unfold()
+            lease.flags |= int(Flag.INVALIDATED)
         meta = lease.meta if lease is not None else connection.pool.meta if connection is not None else 0
         why = 0 if error is None else self.recorder.error(error)
         self.recorder.ring.words(

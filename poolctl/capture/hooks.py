@@ -10,27 +10,27 @@ they are flat, and make few objects. Of what a function here costs in an applica
 
 from __future__ import annotations
 
-import weakref
+import struct
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any
+from weakref import ref
 
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from poolctl.capture.connections import WAIT_WORTH_NS
-from poolctl.capture.recorder import SAMPLED
 from poolctl.capture.scope import current as current_scope
 from poolctl.capture.state import Lease, PoolState
-from poolctl.capture.tasks import current_task, running, running_loop
+from poolctl.capture.tasks import running, running_task
 from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
-from poolctl.trace.ring import SAMPLE_EVERY
+from poolctl.trace.ring import ACQUIRED, NO_STATEMENT, PACK_ACQUIRED, SAMPLE_EVERY
 
 Wrap = Callable[[Watch, Callable[..., Any], Any], Callable[..., Any]]
 
-CANCELLED, ERROR, FRESH, OVERFLOW, TIMED_OUT = (
-    int(flag) for flag in (Flag.CANCELLED, Flag.ERROR, Flag.FRESH, Flag.OVERFLOW, Flag.TIMED_OUT)
+CANCELLED, ERROR, OVERFLOW, TIMED_OUT = (
+    int(flag) for flag in (Flag.CANCELLED, Flag.ERROR, Flag.OVERFLOW, Flag.TIMED_OUT)
 )
 _REQUEST, _CHECKOUT = int(Kind.REQUEST), int(Kind.CHECKOUT)
 
@@ -43,8 +43,8 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
     A class's override may come to its super: only the outermost is the request (`PoolState.owner`).
     """
     recorder, pools, leases, connections = watch.recorder, watch.pools, watch.leases, watch.connections
-    loops = watch.loops
-    next_number, site_of_asker, spent, failed = recorder.lease_number, recorder.site, watch.spent, recorder.count_error
+    spent, codes, skipped = watch.spent, recorder.codes, recorder.walker.skipped
+    next_number, scope_now, failed = recorder.lease_number, current_scope.get, recorder.count_error
 
     def connect(self: Any) -> Any:  # noqa: C901 - each call less is a hundredth of a `select 1`
         number = 0
@@ -53,23 +53,30 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
             state = pools.get(id(self)) or watch.pool(self)
             if state.owner is owner:
                 if state.is_async:
-                    loop = running_loop()
-                    task = running.get(loop) or current_task()
-                    if id(loop) not in loops:
-                        watch.listen(loop)
+                    try:
+                        (task,) = running.values()  # the only task that runs anywhere: ours
+                        who = id(task)
+                    except ValueError:
+                        task, who = running_task()
+                    try:
+                        frame = recorder.getcurrent().parent.gr_frame.f_back
+                        while (code := id(frame.f_code)) in skipped:
+                            frame = frame.f_back
+                        site = codes[code, frame.f_lasti]
+                    except (KeyError, AttributeError, TypeError):  # never seen; no greenlet yet; not in one; no frame
+                        site = recorder.first_sight(True)
+                    frame = None
                 else:
-                    task = None
-                who = get_ident() if task is None else id(task)
-                scope = current_scope.get()
-                if scope is None:
-                    site = site_of_asker(state.is_async)
-                    intended_at = context = item = 0
-                else:
-                    site = recorder.site_of(scope.site) if scope.site is not None else site_of_asker(state.is_async)
-                    intended_at, context, item = scope.intended_at, recorder.context(scope.name), scope.item
+                    task, who, site = None, get_ident(), recorder.site(False)
                 waiting, held, opened = state.waiting, state.checked_out, state.open
                 lease_number = next_number()
                 told = opened <= held  # nothing idle: it may take long, so say now that it began
+                scope = scope_now()
+                intended_at = context = item = 0
+                if scope is not None:
+                    intended_at, context, item = scope.intended_at, recorder.context(scope.name), scope.item
+                    site = site if scope.site is None else recorder.site_of(scope.site)
+                    told = told or intended_at > 0 or item > 0
                 if told:
                     recorder.ring.write(
                         _REQUEST, requested_at, lease_number, 0, state.number, site,
@@ -79,8 +86,7 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
                 if watch.opentelemetry is not None:
                     watch.trace(number, requested_at, state, site)
                 if not number & _SAMPLE_MASK:
-                    recorder.ring.counters[SAMPLED] += 1
-                    watch.overhead(requested_at)
+                    watch.sampled(requested_at)
         except Exception:
             failed()
         if not number:
@@ -100,48 +106,58 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
             raise
         try:
             acquired_at = monotonic_ns()
-            record = fairy._connection_record
             lease = Lease()
             lease.number = number
             lease.pool = state
             lease.site = site
-            lease.record = id(record)
-            lease.task = None if task is None else weakref.ref(task)
-            lease.written_at = acquired_at
-            lease.pending = []
-            lease.flags = lease.sql = lease.statements = lease.transactions = 0
-            lease.closing_at = lease.reset_at = lease.returned_at = 0
-            lease.in_sql = lease.in_transaction = lease.detached = False
-            lease.guard = None
-            wait = dial = ping = flags = 0
-            if spent and (note := spent.pop(id(record), None)) is not None:
-                wait, dial, ping = watch.settle(note, requested_at, number, state, site)
-            connection = connections.get(id(fairy.dbapi_connection)) or watch.found(record, state)
-            lease.connection = connection.number
-            if not connection.used:
-                connection.used = True
-                flags = FRESH
-            if connection.inherited:
-                watch.inherited(connection)
+            lease.task = None if task is None else ref(task)
+            lease.started_at = lease.ended_at = lease.control_at = lease.control_ended_at = acquired_at
+            lease.statement = NO_STATEMENT
+            lease.sql = lease.closing_at = 0
+            lease.in_sql = lease.sampled = False
+            lease.plain = True
+            lease.connection = connection = connections.get(id(fairy.dbapi_connection)) or watch.found(
+                fairy._connection_record, state
+            )
             state.checked_out = out = state.checked_out + 1
-            if out > state.size > 0:
-                flags |= OVERFLOW
-            if told:
+            flags = OVERFLOW if out > state.size else 0
+            if connection.news:
+                flags |= watch.news(lease, fairy)
+            note = spent.pop(id(fairy._connection_record), None) if spent else None
+            if told or note is not None:
+                wait = dial = ping = 0
+                if not told:
+                    recorder.ring.write(
+                        _REQUEST, requested_at, number, 0, state.number, site,
+                        intended_at, who, context, item, waiting, held, opened,
+                    )  # fmt: skip
+                if note is not None:
+                    wait, dial, ping = watch.settle(note, requested_at, number, state, site)
                 recorder.ring.write(
                     _CHECKOUT, acquired_at, number, flags, state.number, site,
                     wait, dial, ping, connection.number, connection.backend_pid,
                 )  # fmt: skip
             else:
-                recorder.ring.acquired(
-                    number, state.number, site,
-                    requested_at, intended_at, who, context, item, waiting, held, opened,
-                    acquired_at, flags, wait, dial, ping, connection.number, connection.backend_pid,
-                )  # fmt: skip
+                ring = recorder.ring
+                ring.following = (sequence := ring.following) + 1  # nothing comes in between under a GIL
+                try:
+                    PACK_ACQUIRED(
+                        ring.body, (sequence & ring.mask) << 6, requested_at, number, ACQUIRED, flags, state.number,
+                        site, who, connection.word, acquired_at - requested_at, waiting, held, opened, context,
+                        sequence,
+                    )  # fmt: skip
+                except struct.error:  # a listener of the application's took four seconds
+                    ring.rewrite(
+                        sequence, _REQUEST, requested_at, number, state.number, site,
+                        0, who, context, 0, waiting, held, opened,
+                    )  # fmt: skip
+                    ring.write(
+                        _CHECKOUT, acquired_at, number, flags, state.number, site,
+                        0, 0, 0, connection.number, connection.backend_pid,
+                    )  # fmt: skip
             leases[id(fairy)] = lease
-            if state.shared:
-                watch.guard(lease, fairy)
-            lease.sampled = not number & _SAMPLE_MASK
-            if lease.sampled:
+            if not number & _SAMPLE_MASK:
+                lease.sampled = True
                 watch.overhead(acquired_at)
         except Exception:
             failed()
@@ -172,19 +188,22 @@ def do_get(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., 
         state = pools.get(id(self))
         if state is None:
             return original(self)
-        state.waiting += 1
+        queued = state.open <= state.checked_out  # nothing idle that we know of; how long it takes is measured anyway
+        if queued:
+            state.waiting += 1
         started_at = monotonic_ns()
         try:
             record = original(self)
         except BaseException as error:
-            state.waiting -= 1
+            state.waiting -= queued
             try:
                 watch.spend(id(error), started_at).wait = monotonic_ns() - started_at
             except Exception:
                 failed()
             raise
         took = monotonic_ns() - started_at
-        state.waiting -= 1
+        if queued:
+            state.waiting -= 1
         if took >= WAIT_WORTH_NS or spent:
             try:
                 note = watch.spend(id(record), started_at)

@@ -24,7 +24,7 @@ from typing import Any
 
 from poolctl.capture.sites import Walker, place
 from poolctl.capture.tasks import running_loop
-from poolctl.trace.events import Flag, Kind
+from poolctl.trace.events import RECORD_BYTES, Flag, Kind
 from poolctl.trace.ring import COUNTERS, RingWriter
 from poolctl.trace.run import output_error
 
@@ -68,7 +68,11 @@ class Recorder:
         self.blocking: list[Callable[[Any], None]] = []
         """Called with an event loop that runs where a sync pool is asked, at the first sight of the place."""
         self.ring: Any
-        self._getcurrent: Any = None
+        self.getcurrent: Any = None
+        """greenlet's, once somebody imported it."""
+        self.codes: dict[tuple[int, int], int] = {}
+        """Numbers of sites seen, by (id of the code, instruction), and then of statements: hooks look here first."""
+        self.statements: dict[str, int] = {}
         self._open()
         _recorders.add(self)
 
@@ -112,30 +116,32 @@ class Recorder:
     def site(self, crossing: bool) -> int:
         """Return the number of the place that asked; 0 when there is none. `crossing`: we may be in a greenlet.
 
-        Code between two answers of the database runs cold: every function called here costs more than all its lines.
-        So the common walk is spelled out, and what it does not know is left to the walker.
+        The common walk of a sync pool is spelled out here, that of an async one in `hooks.connect`; what they do not
+        know is left to the walker.
         """
-        skipped = self.walker.skipped
-        try:
-            frame: Any = self._getcurrent().parent.gr_frame.f_back if crossing else sys._getframe(2)
-            while id(frame.f_code) in skipped:
-                frame = frame.f_back
-            number = self._codes.get((id(frame.f_code), frame.f_lasti))
-            if number is not None:
-                return number
-        except (AttributeError, TypeError):  # no greenlet yet; not in one; no frame left
-            pass
-        return self._first_sight(crossing)
+        if not crossing:
+            skipped = self.walker.skipped
+            try:
+                frame: Any = sys._getframe(2)
+                while id(frame.f_code) in skipped:
+                    frame = frame.f_back
+                number = self.codes.get((id(frame.f_code), frame.f_lasti))
+                if number is not None:
+                    return number
+            except AttributeError:  # no frame left
+                pass
+        return self.first_sight(crossing)
 
-    def _first_sight(self, crossing: bool) -> int:
-        self._getcurrent = getattr(sys.modules.get("greenlet"), "getcurrent", None)
+    def first_sight(self, crossing: bool) -> int:
+        """Return the number of the place that asked, found by the walker."""
+        self.getcurrent = getattr(sys.modules.get("greenlet"), "getcurrent", None)
         frame = self.walker.find(crossing)
         if frame is None:
             return 0
         number = self.site_of(place(frame), frame)
-        if len(self._codes) < _CODES:
+        if len(self.codes) < _CODES:
             self._codes_alive.append(frame.f_code)
-            self._codes[id(frame.f_code), frame.f_lasti] = number
+            self.codes[id(frame.f_code), frame.f_lasti] = number
         if not crossing and number and (loop := running_loop()) is not None:
             self.note({"kind": "sync_in_loop", "n": number})
             for callback in self.blocking:
@@ -232,10 +238,9 @@ class Recorder:
         """Where the ring is; its reader removes it."""
         self._numbers: dict[Any, int] = {}
         self._contexts: dict[str, int] = {}
-        self.statements: dict[str, int] = {}
-        """Numbers of statements seen, for the hook that looks here first."""
+        self.statements.clear()
+        self.codes.clear()
         self._sites: dict[tuple[str, int, str], int] = {}
-        self._codes: dict[tuple[int, int], int] = {}
         self._codes_alive: list[Any] = []
         self._counts = {kind: itertools.count(1).__next__ for kind in CAPS}
         anchor = self.ring.anchor
@@ -283,6 +288,8 @@ class _Nothing:
     """A ring that takes everything and keeps nothing."""
 
     counters = [0] * len(COUNTERS)
+    body = bytearray(RECORD_BYTES)
+    mask = following = 0
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_args, **_more: False

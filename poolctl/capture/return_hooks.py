@@ -7,6 +7,7 @@ connection left the pool with it (`connection_hooks.detach`).
 from __future__ import annotations
 
 import inspect
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,9 @@ from poolctl.capture.state import Lease
 from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag
+from poolctl.trace.ring import PACK_RETURNED, RETURNED
 
-CANCELLED = int(Flag.CANCELLED) << 8
+CANCELLED = int(Flag.CANCELLED)
 
 
 def finalize(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
@@ -30,8 +32,9 @@ def finalize(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...
         lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
         if lease is None:
             return original(conn, record, pool, ref, echo, transaction_was_reset, fairy)
-        lease.closing_at = monotonic_ns()
+        lease.closing_at = lease.reset_at = monotonic_ns()
         if not lease.pool.is_async:
+            lease.returned_at = 0
             returning[lease.record] = lease
         try:
             return original(conn, record, pool, ref, echo, transaction_was_reset, fairy)
@@ -50,8 +53,9 @@ def finalize(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...
         lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
         if lease is None:
             return original(conn, record, pool, echo, transaction_was_reset, fairy, is_gc_cleanup)
-        lease.closing_at = monotonic_ns()
+        lease.closing_at = lease.reset_at = monotonic_ns()
         if not lease.pool.is_async:
+            lease.returned_at = 0
             returning[lease.record] = lease
         try:
             return original(conn, record, pool, echo, transaction_was_reset, fairy, is_gc_cleanup)
@@ -63,8 +67,9 @@ def finalize(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...
         lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
         if lease is None:
             return original(conn, record, *args, **more)
-        lease.closing_at = monotonic_ns()
+        lease.closing_at = lease.reset_at = monotonic_ns()
         if not lease.pool.is_async:
+            lease.returned_at = 0
             returning[lease.record] = lease
         try:
             return original(conn, record, *args, **more)
@@ -83,6 +88,7 @@ def _collected(watch: Watch, record: Any) -> Lease | None:
     try:
         lease = watch.orphan(record) if record is not None else None
         if lease is not None:
+            lease.returned_at = 0
             watch.returning[lease.record] = lease
         return lease
     except Exception:
@@ -96,20 +102,39 @@ def _give_back(watch: Watch) -> Callable[[Lease, Any], None]:
 
     def give_back(lease: Lease, fairy: Any) -> None:
         try:
-            now = monotonic_ns()
+            ended_at = monotonic_ns()
             if fairy is None:
                 returning.pop(lease.record, None)
                 if lease.detached:
                     return
+                ended_at = lease.returned_at or ended_at
             elif leases.pop(id(fairy), None) is None:
                 return
-            elif returning:
+            state = lease.pool
+            if not state.is_async:
                 returning.pop(lease.record, None)
-            if lease.task is not None and (task := lease.task()) is not None and task.cancelling():
+                ended_at = lease.returned_at or ended_at
+            elif (ref := lease.task) is not None and (task := ref()) is not None and task.cancelling():
+                lease.unfold()
                 lease.flags |= CANCELLED
-            watch.end(lease, lease.returned_at or now)
+            if lease.plain:
+                state.checked_out -= 1
+                ring = recorder.ring
+                ring.following = (sequence := ring.following) + 1
+                started_at, control_at, closing_at = lease.started_at, lease.control_at, lease.closing_at
+                try:
+                    PACK_RETURNED(
+                        ring.body, (sequence & ring.mask) << 6, ended_at, lease.number, RETURNED, 0, state.number,
+                        lease.site, ended_at - started_at, lease.ended_at - started_at, ended_at - control_at,
+                        lease.control_ended_at - control_at, ended_at - closing_at, lease.reset_at - closing_at,
+                        lease.statement, lease.sql, sequence,
+                    )  # fmt: skip
+                except struct.error:  # four seconds have passed since
+                    watch.end(lease, ended_at, sequence)
+            else:
+                watch.end(lease, ended_at)
             if lease.sampled:
-                watch.overhead(now)
+                watch.overhead(ended_at)
         except Exception:
             recorder.count_error()
 

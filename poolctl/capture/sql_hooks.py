@@ -10,13 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 from poolctl.capture.state import Lease
-from poolctl.capture.watch import TOGETHER_NS, Watch
+from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
+from poolctl.trace.ring import NO_STATEMENT
 
-CONTROL, ERROR = int(Flag.SKIPPED), int(Flag.ERROR)
-CANCELLED = int(Flag.CANCELLED) << 8
-_STATEMENT = int(Kind.STATEMENT)
+CANCELLED, CONTROL, ERROR = int(Flag.CANCELLED), int(Flag.SKIPPED), int(Flag.ERROR)
+
+TOGETHER_NS = 1_000_000
+"""A statement that ends within this time of a lease's last written record waits for the next (`Watch.flush`)."""
 
 FETCH_WORTH_NS = 20_000
 """A shorter fetch gets no record of its own; it is in the lease's sql time anyway."""
@@ -25,6 +27,7 @@ FETCH_WORTH_NS = 20_000
 def execute(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
     """`do_execute` and `do_executemany` of a dialect."""
     recorder, leases, failed = watch.recorder, watch.leases, watch.recorder.count_error
+    numbers = recorder.statements
 
     def do_execute(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
         try:
@@ -43,15 +46,12 @@ def execute(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...,
         try:
             ended_at = monotonic_ns()
             lease.in_sql = False
-            lease.in_transaction = True
-            lease.statements += 1
-            lease.sql += ended_at - started_at
-            number = recorder.statements.get(statement) or recorder.statement(statement)
-            lease.pending += (
-                0, ended_at, lease.number, _STATEMENT, 0, lease.pool.number, lease.site, started_at, number, 0, 0, 0
-            )  # fmt: skip
-            if ended_at - lease.written_at >= TOGETHER_NS:
-                watch.flush(lease, ended_at)
+            if lease.statement != NO_STATEMENT or ended_at - lease.ended_at >= TOGETHER_NS:
+                watch.worked(lease, started_at, ended_at, recorder.statement(statement))
+            else:
+                lease.started_at = started_at
+                lease.ended_at = ended_at
+                lease.statement = numbers.get(statement) or recorder.statement(statement)
             if lease.sampled:
                 watch.overhead(ended_at)
         except Exception:
@@ -94,21 +94,15 @@ def end_transaction(watch: Watch, original: Callable[..., Any], _: Any) -> Calla
         try:
             ended_at = monotonic_ns()
             lease.in_sql = False
-            if lease.in_transaction:
-                lease.in_transaction = False
-                lease.transactions += 1
             if lease.closing_at:
                 lease.reset_at = ended_at
+            elif lease.control_at != lease.control_ended_at or ended_at - lease.control_at >= TOGETHER_NS:
+                watch.worked(lease, started_at, ended_at, 0, CONTROL)
             else:
-                lease.sql += ended_at - started_at
-                lease.pending += (
-                    0, ended_at, lease.number, _STATEMENT, CONTROL, lease.pool.number, lease.site,
-                    started_at, 0, 0, 0, 0,
-                )  # fmt: skip
-                if ended_at - lease.written_at >= TOGETHER_NS:
-                    watch.flush(lease, ended_at)
-                if lease.sampled:
-                    watch.overhead(ended_at)
+                lease.control_at = started_at
+                lease.control_ended_at = ended_at
+            if lease.sampled:
+                watch.overhead(ended_at)
         except Exception:
             failed()
         return result
@@ -158,19 +152,12 @@ def _worked(watch: Watch, lease: Lease, started_at: int, flags: int, text: Any, 
             flags |= ERROR
             why = watch.recorder.error(error)
             if isinstance(error, asyncio.CancelledError):
+                lease.unfold()
                 lease.flags |= CANCELLED
-        if text is not None:
-            lease.statements += 1
-            lease.in_transaction = True
         if lease.closing_at:
             lease.reset_at = now
-            return
-        lease.sql += now - started_at
-        statement = 0 if text is None else watch.recorder.statement(text)
-        lease.pending += (
-            0, now, lease.number, _STATEMENT, flags, lease.pool.number, lease.site, started_at, statement, why, 0, 0
-        )  # fmt: skip
-        watch.flush(lease, now)
+        else:
+            watch.worked(lease, started_at, now, 0 if text is None else watch.recorder.statement(text), flags, why)
     except Exception:
         watch.recorder.count_error()
 

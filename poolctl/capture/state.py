@@ -5,83 +5,112 @@ No strong reference to anything of the application's: what it drops must be coll
 
 from __future__ import annotations
 
+import sys
 import weakref
 from typing import Any
 
+from poolctl.trace.ring import NO_STATEMENT
+
 
 class Lease:
-    """A connection that somebody holds."""
+    """A connection that somebody holds.
+
+    A `plain` one needs no more than what the first lines of slots say: at most one statement and one end of a
+    transaction, which wait here for the record of its end. The other slots are filled when it ceases to be (`unfold`).
+    """
 
     # Slots, and no defaults on the class: only so does CPython find an attribute without a search.
     __slots__ = (
         "closing_at",
         "connection",
+        "control_at",
+        "control_ended_at",
         "detached",
+        "ended_at",
         "flags",
         "guard",
         "in_sql",
         "in_transaction",
         "number",
-        "pending",
+        "plain",
         "pool",
-        "record",
         "reset_at",
         "returned_at",
         "sampled",
         "site",
         "sql",
+        "started_at",
+        "statement",
         "statements",
         "task",
         "transactions",
-        "written_at",
     )
 
     number: int
     pool: PoolState
-    record: int
-    """id of SQLAlchemy's record."""
     site: int
+    connection: ConnectionState
     task: weakref.ref[Any] | None
     """The asyncio task that asked."""
-    connection: int
-    flags: int
-    """Of the record that will end it, << 8."""
+    plain: bool
     in_sql: bool
-    in_transaction: bool
+    statement: int
+    """Number of the statement that waits to be written; NO_STATEMENT when none does."""
+    started_at: int
+    """Of that statement. Without one: when the last record was written, as the other three."""
+    ended_at: int
+    control_at: int
+    """When the commit or rollback began that waits to be written."""
+    control_ended_at: int
+    """Later than `control_at` exactly when one waits."""
     sql: int
-    statements: int
-    transactions: int
-    pending: list[int]
-    """Fields of STATEMENT records not yet written (`RingWriter.end`)."""
-    written_at: int
-    """When the last of this lease's records was written."""
+    """Nanoseconds of what does not wait: written already, or not worth a record."""
     closing_at: int
     """When the return began, 0 before."""
     reset_at: int
-    """When the reset on return ended, 0 without one."""
-    returned_at: int
-    """When the slot became free, where that is known better than by the end of the return."""
+    """When the reset on return ended; `closing_at` without one."""
     sampled: bool
     """Whether capture times itself in this lease."""
-    detached: bool
-    guard: weakref.ref[Any] | None
+    returned_at: int
+    """When the slot became free, 0 where that is not known better than by the end of the return. Set by the return."""
+    guard: weakref.ref[Any]
     """On a pool that shares its record: tells when the holder was collected."""
+    flags: int
+    """Of the record that will end it. From here on: of one that is no longer plain."""
+    statements: int
+    """Those that were written."""
+    transactions: int
+    in_transaction: bool
+    detached: bool
+
+    @property
+    def record(self) -> int:
+        """id of SQLAlchemy's record."""
+        return self.connection.record
 
     @property
     def meta(self) -> int:
-        """pool << 16 | site << 32: with the kind and the flags, the fourth word of a record (`RingWriter.words`)."""
+        """pool << 16 | site << 32: with the kind and the flags, the third word of a record (`RingWriter.words`)."""
         return self.pool.meta | self.site << 32
 
+    def unfold(self) -> None:
+        """Make room for what does not fit into the record of a plain end."""
+        if self.plain:
+            self.plain = False
+            self.flags = self.statements = self.transactions = 0
+            self.in_transaction = self.detached = False
 
-def begin(number: int, pool: PoolState, site: int, record: int, at: int) -> Lease:
+
+def begin(number: int, pool: PoolState, site: int, connection: ConnectionState, at: int) -> Lease:
     """Return a lease that began at `at`, nothing done with it yet. (The hook of `connect` does this line by line.)"""
     lease = Lease()
-    lease.number, lease.pool, lease.site, lease.record, lease.written_at = number, pool, site, record, at
-    lease.task = lease.guard = None
-    lease.in_sql = lease.in_transaction = lease.sampled = lease.detached = False
-    lease.connection = lease.flags = lease.sql = lease.statements = lease.transactions = 0
-    lease.closing_at = lease.reset_at = lease.returned_at = 0
-    lease.pending = []
+    lease.number, lease.pool, lease.site, lease.connection = number, pool, site, connection
+    lease.task = None
+    lease.in_sql = lease.sampled = False
+    lease.plain = True
+    lease.statement = NO_STATEMENT
+    lease.started_at = lease.ended_at = lease.control_at = lease.control_ended_at = at
+    lease.sql = lease.closing_at = 0
     return lease
 
 
@@ -129,8 +158,8 @@ class PoolState:
     def __init__(self, number: int, ref: weakref.ref[Any] | None) -> None:
         self.number = number
         self.ref = ref
-        self.size = 0
-        """pool_size; 0 when the pool has none or is unlimited: then nothing is overflow."""
+        self.size = sys.maxsize
+        """pool_size; without limit when the pool has none or is unlimited: then nothing is overflow."""
         self.checked_out = 0
         self.waiting = 0
         self.open = 0
@@ -147,7 +176,7 @@ class PoolState:
 class ConnectionState:
     """One open connection of the driver."""
 
-    __slots__ = ("backend_pid", "inherited", "number", "pool", "record", "ref", "used", "word")
+    __slots__ = ("backend_pid", "inherited", "news", "number", "pool", "record", "ref", "used", "word")
 
     def __init__(self, number: int, pool: PoolState, backend_pid: int, record: int) -> None:
         self.number = number
@@ -161,5 +190,7 @@ class ConnectionState:
         """Whether anybody had it yet."""
         self.inherited = False
         """It was opened by the parent, before a fork."""
+        self.news = True
+        """Whether the next checkout must look closer: it is the first, or the pool shares it, or it is inherited."""
         self.ref: weakref.ref[Any] | None = None
         """To what holds it open; when that is collected, the connection is gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from asyncio import tasks
 from typing import Any
 
@@ -18,3 +19,9 @@ def current_task() -> Any:
         return asyncio.current_task()
     except RuntimeError:
         return None
+
+
+def running_task() -> tuple[Any, int]:
+    """Return the running task, and a number that tells it from all others; without a task, None and the thread's."""
+    task = running.get(running_loop()) or current_task()
+    return task, threading.get_ident() if task is None else id(task)

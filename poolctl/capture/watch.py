@@ -15,25 +15,19 @@ from typing import Any
 from poolctl.capture import facts
 from poolctl.capture.canary import Canary
 from poolctl.capture.connections import Connections
-from poolctl.capture.recorder import OVERHEAD, Recorder
+from poolctl.capture.recorder import OVERHEAD, SAMPLED, Recorder
 from poolctl.capture.sites import place
 from poolctl.capture.state import Lease, PoolState
+from poolctl.capture.tasks import running_loop
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
-from poolctl.trace.ring import FIELDS
+from poolctl.trace.ring import NO_STATEMENT, RESET_WORTH_NS
 
-ABANDONED = int(Flag.ABANDONED) << 8
-_CHECKIN, _RESET = int(Kind.CHECKIN), int(Kind.RESET)
+ABANDONED, CONTROL, FRESH = int(Flag.ABANDONED), int(Flag.SKIPPED), int(Flag.FRESH)
 
-RESET_WORTH_NS = 20_000
-"""A shorter reset gets no record of its own; the CHECKIN carries its time anyway."""
 IDLE_WORTH_NS = 10_000_000
 """Held without being used for so long, the line that ends it is worth a look at the frames."""
 _IDLE_PLACES = 1024
-_STARTED_AT, _ENDED_AT = 7 - FIELDS, 1 - FIELDS
-"""Of the last STATEMENT record that waits to be written."""
-TOGETHER_NS = 1_000_000
-"""Statements that end within this time of a lease's last written record wait for the next."""
 
 
 class Watch(Connections):
@@ -66,7 +60,8 @@ class Watch(Connections):
         """See nothing more. A wrapper that could not be taken off, or that a finalizer keeps, finds nothing to do."""
         self._stopped = True
         for lease in list(self.leases.values()):
-            self.flush(lease, 0)
+            lease.unfold()
+            self.flush(lease, monotonic_ns())
         for state in list(self.pools.values()):
             state.watched, state.owner = False, None
         for table in (self.leases, self.returning, self.connections, self.spent):
@@ -83,7 +78,7 @@ class Watch(Connections):
         self.loops.clear()
         self._idled.clear()
         for connection in self.connections.values():
-            connection.inherited = True
+            connection.inherited = connection.news = True
 
     def meet_loop(self, loop: Any) -> None:
         """A sync pool is asked on this event loop: what it does there, the loop cannot do meanwhile."""
@@ -114,7 +109,7 @@ class Watch(Connections):
         names = [cls.__name__ for cls in type(pool).__mro__]
         state.shared = "StaticPool" in names
         if "QueuePool" in names:
-            state.size = pool.size() if pool._max_overflow >= 0 else 0
+            state.size = (pool.size() if pool._max_overflow >= 0 else 0) or state.size
             state.checked_out = max(0, pool.checkedout())
             state.open = state.checked_out + pool.checkedin()
         state.number = self.recorder.pool(facts.describe_pool(pool, facts.engine_of(pool)))
@@ -131,46 +126,83 @@ class Watch(Connections):
         for key, lease in list(self.leases.items()):
             if lease.record == id(record) and not lease.pool.shared:
                 del self.leases[key]
+                lease.unfold()
                 lease.flags |= ABANDONED
                 return lease
         return None
 
-    def end(self, lease: Lease, at: int) -> None:
-        """The slot of a lease is free since `at`: write how it ended, and what was put off."""
-        number, pool, site, closing_at, reset_at = (
-            lease.number,
-            lease.pool,
-            lease.site,
-            lease.closing_at,
-            lease.reset_at,
+    def news(self, lease: Lease, fairy: Any) -> int:
+        """Look closer at a lease of a connection that has news; return the flags of its CHECKOUT."""
+        connection, pool = lease.connection, lease.pool
+        flags = 0 if connection.used else FRESH
+        connection.used, connection.news = True, pool.shared
+        if connection.inherited:
+            self.inherited(connection)
+        if pool.shared:
+            self.guard(lease, fairy)
+        if pool.is_async and (loop := running_loop()) is not None and id(loop) not in self.loops:
+            self.listen(loop)
+        return flags
+
+    def worked(self, lease: Lease, started_at: int, at: int, statement: int, flags: int = 0, why: int = 0) -> None:
+        """The database worked for the holder; what waits is written, and this, too. `statement` 0 for a control."""
+        lease.unfold()
+        unused_since = max(lease.ended_at, lease.control_ended_at)
+        self.flush(lease, at)
+        self._count(lease, at - started_at, flags)
+        if started_at - unused_since >= IDLE_WORTH_NS:
+            self.idled(lease)
+        self.recorder.ring.write(
+            Kind.STATEMENT, at, lease.number, flags, lease.pool.number, lease.site, started_at, statement, why, 0, 0
         )
-        fields = lease.pending
-        reset = 0
-        if reset_at:
-            reset = reset_at - closing_at
-            if reset >= RESET_WORTH_NS:
-                fields += (0, reset_at, number, _RESET, 0, pool.number, site, closing_at, 0, 0, 0, 0)
-        fields += (
-            0, at, number, _CHECKIN, lease.flags >> 8, pool.number, site,
-            lease.sql, reset, at - closing_at, lease.statements, lease.transactions,
-        )  # fmt: skip
-        pool.checked_out -= 1
-        self.recorder.ring.end(fields)
 
     def flush(self, lease: Lease, at: int) -> None:
-        """Write the statements that were put off.
+        """Write the statement and the end of a transaction that wait, of a lease that is not plain.
 
-        Those of one millisecond are written together: code that runs once between two answers of the database finds the
-        caches cold; run for several records at a time it costs little more than for one. So the statements of a lease's
-        last millisecond are seen with its next record, at the latest with its end.
+        Those of a lease's first millisecond wait for its end, which mostly comes within it: code that runs once between
+        two answers of the database finds the caches cold, and one record costs half of two. So they are seen with the
+        lease's next record, at the latest with its end.
         """
-        pending = lease.pending
-        if pending and pending[_ENDED_AT] == at and pending[_STARTED_AT] - lease.written_at >= IDLE_WORTH_NS:
-            self.idled(lease)
-        lease.pending, lease.written_at = [], at
-        for start in range(0, len(pending), FIELDS):
-            _, then, number, kind, *more = pending[start : start + FIELDS]
-            self.recorder.ring.write(kind, then, number, *more)
+        controlled = lease.control_at != lease.control_ended_at
+        waiting = [(lease.control_at, lease.control_ended_at, CONTROL, 0)] if controlled else []
+        if lease.statement != NO_STATEMENT:
+            first = 0 if lease.started_at <= lease.control_at else len(waiting)
+            waiting.insert(first, (lease.started_at, lease.ended_at, 0, lease.statement))
+        for started_at, ended_at, flags, statement in waiting:
+            self._count(lease, ended_at - started_at, flags)
+            self.recorder.ring.write(
+                Kind.STATEMENT, ended_at, lease.number, flags, lease.pool.number, lease.site,
+                started_at, statement, 0, 0, 0,
+            )  # fmt: skip
+        lease.started_at = lease.ended_at = lease.control_at = lease.control_ended_at = at
+        lease.statement = NO_STATEMENT
+
+    def _count(self, lease: Lease, took: int, flags: int) -> None:
+        lease.sql += took
+        if not flags & CONTROL:
+            lease.statements += 1
+            lease.in_transaction = True
+        elif lease.in_transaction:
+            lease.in_transaction = False
+            lease.transactions += 1
+
+    def end(self, lease: Lease, at: int, sequence: int = 0) -> None:
+        """The slot of a lease is free since `at`: write what waits, and how it ended, as `sequence` if one is given."""
+        lease.unfold()
+        self.flush(lease, at)
+        ring, number, pool, site, closing_at = (
+            self.recorder.ring, lease.number, lease.pool, lease.site, lease.closing_at,
+        )  # fmt: skip
+        reset = lease.reset_at - closing_at
+        if reset >= RESET_WORTH_NS:
+            ring.write(Kind.RESET, lease.reset_at, number, 0, pool.number, site, closing_at, 0, 0, 0)
+        transactions = lease.transactions + (reset > 0 and lease.in_transaction)
+        what = lease.sql, reset, at - closing_at, lease.statements, transactions
+        if sequence:
+            ring.rewrite(sequence, Kind.CHECKIN, at, number, pool.number, site, *what)
+        else:
+            pool.checked_out -= 1
+            ring.write(Kind.CHECKIN, at, number, lease.flags, pool.number, site, *what)
 
     def idled(self, lease: Lease) -> None:
         """The connection was held for long and not used, until the code that runs now: name the line, once."""
@@ -187,16 +219,17 @@ class Watch(Connections):
 
     def detach(self, lease: Lease, at: int) -> None:
         """The connection left the pool with its holder; the slot is free since `at`."""
+        lease.unfold()
         lease.detached = True
         lease.pool.checked_out -= 1
         self.flush(lease, at)
         self.recorder.ring.words(
             at,
             lease.number,
-            lease.meta | lease.flags | Kind.DETACH,
+            lease.meta | lease.flags << 8 | Kind.DETACH,
             lease.sql,
             0,
-            lease.connection | lease.statements << 32,
+            lease.connection.number | lease.statements << 32,
             lease.transactions,
         )
 
@@ -208,8 +241,9 @@ class Watch(Connections):
             try:
                 if self.leases.get(key) is lease:
                     del self.leases[key]
+                    lease.unfold()
                     lease.flags |= ABANDONED
-                    lease.closing_at = monotonic_ns()
+                    lease.closing_at = lease.reset_at = monotonic_ns()
                     self.end(lease, lease.closing_at)
             except Exception:
                 self.recorder.count_error()
@@ -222,6 +256,11 @@ class Watch(Connections):
         if span.is_valid:
             high, low = span.trace_id >> 64, span.trace_id & 0xFFFFFFFFFFFFFFFF
             self.recorder.ring.write(Kind.TRACE, at, number, 0, state.number, site, high, low, span.span_id, 0)
+
+    def sampled(self, since: int) -> None:
+        """A lease begins in which capture times itself."""
+        self.recorder.ring.counters[SAMPLED] += 1
+        self.overhead(since)
 
     def overhead(self, since: int) -> None:
         """Count the time since then as capture's own."""

@@ -6,10 +6,13 @@ the writer hangs or was killed. Standard library only: it is carried into other 
 The file: a header page, an append-only arena for names, then a ring of 64-byte records. The space is reserved when the
 file is made, so that a full disk cannot kill the application with SIGBUS later.
 
-Record n is written in three steps: its sequence is set to 0 and its body written (one `pack_into`, which stores the
-fields in order), then the sequence becomes n. A reader copies and then looks at the sequences again: one that is not
-what it was, or not the one expected, is not whole. The writer waits for nobody: a reader that is too slow
-finds newer records in the place of older ones, and counts what it missed.
+Record n is written by one `pack_into`, which clears its 64 bytes and then stores the fields in order, the sequence n
+last: here it is the last word of a record, where the documented ones (`trace.events`) begin with it. A reader copies
+and then looks at the sequences again: one that is not what it was, or not the one expected, is not whole. The writer
+waits for nobody: a reader that is too slow finds newer records in the place of older ones, and counts what it missed.
+
+Most leases go one way: asked, had at once, one statement, returned. The ring has two kinds of record for those, which
+say it all in few fields (`ACQUIRED`, `RETURNED`); the reader makes the documented ones of them (`trace.compact`).
 """
 
 from __future__ import annotations
@@ -23,10 +26,12 @@ from pathlib import Path
 from threading import RLock
 
 from poolctl.clock import Anchor
-from poolctl.trace.events import LAYOUTS, RECORD_BYTES, VERSION, Kind
+from poolctl.trace.events import LAYOUTS, RECORD_BYTES
 from poolctl.trace.run import output_error
 
 MAGIC = b"POOLRING"
+VERSION = 2
+"""Version of what is in the ring; both sides are one poolctl's."""
 
 HEADER = struct.Struct("<8sIIQQQqq")
 """magic, version, pid, records, offset of the names, offset of the records, monotonic ns, wall ns."""
@@ -43,20 +48,22 @@ COUNTERS = ("errors", "overhead_ns", "sampled", "names_dropped", "closed")
 SAMPLE_EVERY = 64
 """The writer times itself in one lease of so many; `overhead_ns` is of those only."""
 
-FIELDS = 12
-"""Fields of a STATEMENT, of a RESET written as one, and of a CHECKIN record."""
-_TOGETHER = 8
-"""Records packed by one call, at most."""
-_PACK_REQUEST = LAYOUTS[Kind.REQUEST].pack_into
-_PACK_CHECKOUT = LAYOUTS[Kind.CHECKOUT].pack_into
-_PACK_STATEMENT = LAYOUTS[Kind.STATEMENT].pack_into
-_PACK_ACQUIRED = struct.Struct(LAYOUTS[Kind.REQUEST].format + LAYOUTS[Kind.CHECKOUT].format[1:]).pack_into
-_PACK_END = [
-    struct.Struct("<" + LAYOUTS[Kind.STATEMENT].format[1:] * n + LAYOUTS[Kind.CHECKIN].format[1:]).pack_into
-    for n in range(_TOGETHER)
-]
+ACQUIRED, RETURNED = 128, 129
+"""Kinds that only the ring has. They begin as all others: at, lease, kind, flags, pool, site.
+
+ACQUIRED (`at` is the request, the flags are the checkout's): task, connection, backend pid; 32 bits each: acquire time,
+then 16 bits each waiting and checked_out, then open, context.
+RETURNED (`at` is the end): 32 bits each: for the statement, the end of the transaction and the return, how long before
+`at` it began and how long it took (the return: its reset; 0 for what was not); number of the statement; other sql time.
+"""
+NO_STATEMENT = 0xFFFFFFFF
+"""The statement's number in RETURNED when there was none; 0 is one without a name."""
+RESET_WORTH_NS = 20_000
+"""A shorter reset gets no record of its own; the CHECKIN carries its time anyway."""
+PACK_ACQUIRED = struct.Struct("<qQBBHIQQIHHIIQ").pack_into
+PACK_RETURNED = struct.Struct("<qQBBHI8IQ").pack_into
 _PACK_WORDS = struct.Struct("<8Q").pack_into
-_PACK = {int(kind): layout.pack_into for kind, layout in LAYOUTS.items()}
+_PACK = {int(kind): struct.Struct("<" + layout.format[2:] + "Q").pack_into for kind, layout in LAYOUTS.items()}
 
 
 class RingWriter:
@@ -85,10 +92,11 @@ class RingWriter:
             self.anchor.wall_ns,
         )
         view = memoryview(self._memory)
-        self._body = view[records_at:]
-        self._sequences = view[records_at:].cast("Q")
-        self._mask = records - 1
-        self._following = 1
+        self.body = view[records_at:]
+        """The records. The hooks of capture pack theirs themselves, with a sequence taken as `write` takes it."""
+        self.mask = records - 1
+        self.following = 1
+        """Sequence of the next record."""
         self.counters = view[COUNTERS_AT : COUNTERS_AT + 8 * len(COUNTERS)].cast("Q")
         """In the order of `COUNTERS`."""
         self.promise = view[PROMISE_AT : PROMISE_AT + 16].cast("Q")
@@ -98,84 +106,18 @@ class RingWriter:
         self._names_lock = RLock()
 
     def write(self, kind: int, at: int, lease: int, flags: int, pool: int, site: int, *payload: int) -> None:
-        """Write one record of any kind; `payload` in the order of `events.PAYLOADS`."""
-        self._following = (sequence := self._following) + 1  # one statement: nothing comes in between under a GIL
-        offset = (sequence & self._mask) << 6
-        _PACK[kind](self._body, offset, 0, at, lease, kind, flags, pool, site, *payload)
-        self._sequences[offset >> 3] = sequence
+        """Write one record of any documented kind; `payload` in the order of `events.PAYLOADS`."""
+        self.following = (sequence := self.following) + 1  # one statement: nothing comes in between under a GIL
+        _PACK[kind](self.body, (sequence & self.mask) << 6, at, lease, kind, flags, pool, site, *payload, sequence)
+
+    def rewrite(self, sequence: int, kind: int, at: int, lease: int, pool: int, site: int, *payload: int) -> None:
+        """Write a record, without flags, where a compact one was begun and did not fit."""
+        _PACK[kind](self.body, (sequence & self.mask) << 6, at, lease, kind, 0, pool, site, *payload, sequence)
 
     def words(self, at: int, lease: int, meta: int, first: int, second: int, third: int, fourth: int) -> None:
         """Write one record given as 64-bit words; `meta` is kind | flags << 8 | pool << 16 | site << 32."""
-        self._following = (sequence := self._following) + 1  # one statement: nothing comes in between under a GIL
-        offset = (sequence & self._mask) << 6
-        _PACK_WORDS(self._body, offset, 0, at, lease, meta, first, second, third, fourth)
-        self._sequences[offset >> 3] = sequence
-
-    # A lease is two writes, not five records: packing three together costs little more than packing one.
-
-    def acquired(
-        self,
-        lease: int,
-        pool: int,
-        site: int,
-        requested_at: int,
-        intended_at: int,
-        task: int,
-        context: int,
-        item: int,
-        waiting: int,
-        checked_out: int,
-        open_: int,
-        at: int,
-        flags: int,
-        wait: int,
-        connect: int,
-        ping: int,
-        connection: int,
-        backend_pid: int,
-    ) -> None:
-        """Write a REQUEST and the CHECKOUT that answers it."""
-        self._following = (sequence := self._following) + 2
-        first = sequence & self._mask
-        if first == self._mask:  # the ring's end is between them
-            _PACK_REQUEST(
-                self._body, first << 6, 0, requested_at, lease, 1, 0, pool, site,
-                intended_at, task, context, item, waiting, checked_out, open_,
-            )  # fmt: skip
-            _PACK_CHECKOUT(
-                self._body, 0, 0, at, lease, 2, flags, pool, site, wait, connect, ping, connection, backend_pid
-            )
-            self._sequences[first << 3] = sequence
-            self._sequences[0] = sequence + 1
-            return
-        _PACK_ACQUIRED(
-            self._body, first << 6, 0, requested_at, lease, 1, 0, pool, site,
-            intended_at, task, context, item, waiting, checked_out, open_,
-            0, at, lease, 2, flags, pool, site, wait, connect, ping, connection, backend_pid,
-        )  # fmt: skip
-        self._sequences[first << 3] = sequence
-        self._sequences[(first << 3) + 8] = sequence + 1
-
-    def end(self, fields: list[int]) -> None:
-        """Write any number of STATEMENT records (RESET has the same layout) and a CHECKIN: their fields, in order."""
-        count = len(fields) // FIELDS
-        self._following = (sequence := self._following) + count
-        first = sequence & self._mask
-        if count == 3 and first < self._mask - 1:  # a statement, the end of its transaction, the return
-            sequences, slot = self._sequences, first << 3
-            _PACK_END[2](self._body, first << 6, *fields)
-            sequences[slot] = sequence
-            sequences[slot + 8] = sequence + 1
-            sequences[slot + 16] = sequence + 2
-            return
-        if count <= len(_PACK_END) and first + count <= self._mask + 1:
-            _PACK_END[count - 1](self._body, first << 6, *fields)
-        else:
-            for n in range(count):
-                pack = _PACK_END[0] if n == count - 1 else _PACK_STATEMENT
-                pack(self._body, ((first + n) & self._mask) << 6, *fields[n * FIELDS : (n + 1) * FIELDS])
-        for sequence in range(sequence, sequence + count):  # noqa: B020 - from the first on
-            self._sequences[(sequence & self._mask) << 3] = sequence
+        self.following = (sequence := self.following) + 1
+        _PACK_WORDS(self.body, (sequence & self.mask) << 6, at, lease, meta, first, second, third, fourth, sequence)
 
     def write_name(self, line: bytes) -> bool:
         """Publish one line for the names file; False when the arena is full."""
@@ -194,7 +136,7 @@ class RingWriter:
     def close(self) -> None:
         """Say that nothing more will come, and let go of the memory. The file stays for the reader."""
         self.counters[COUNTERS.index("closed")] = 1
-        for view in (self._body, self._sequences, self.counters, self._names, self.promise):
+        for view in (self.body, self.counters, self._names, self.promise):
             view.release()
 
 

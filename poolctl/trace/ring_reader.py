@@ -1,7 +1,7 @@
 """Ring reader: takes whole records and names out of the shared memory that a process writes (`trace.ring`).
 
-In: the path of a ring, whose writer runs, hangs or was killed. Out: the records since the last look, in order, whole
-ones only, and how many were missed. Runs in poolctl; the writer never waits for it.
+In: the path of a ring, whose writer runs, hangs or was killed. Out: what it recorded since the last look, in order, of
+whole records only, and how many were missed. Runs in poolctl; the writer never waits for it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from poolctl.clock import monotonic_ns
 from poolctl.errors import InputError
-from poolctl.trace.events import RECORD_BYTES, VERSION
-from poolctl.trace.ring import COUNTERS, COUNTERS_AT, HEADER, LENGTH, MAGIC, PROMISE_AT
+from poolctl.trace.compact import expand
+from poolctl.trace.events import RECORD_BYTES
+from poolctl.trace.ring import COUNTERS, COUNTERS_AT, HEADER, LENGTH, MAGIC, PROMISE_AT, VERSION
 
 _PATIENCE = 10
 """Reads after which a record that was begun and not finished, with later ones behind it, is given up."""
@@ -39,13 +40,13 @@ class RingReader:
         view = memoryview(self._memory)
         self._view = view
         self._body = view[records_at : records_at + self._records * RECORD_BYTES]
-        self._sequences = self._body.cast("Q")[:: RECORD_BYTES // 8]
+        self._sequences = self._body.cast("Q")[RECORD_BYTES // 8 - 1 :: RECORD_BYTES // 8]
         self._names = view[names_at:records_at]
         self._counters = view[COUNTERS_AT : COUNTERS_AT + 8 * len(COUNTERS)].cast("Q")
         self._promise = view[PROMISE_AT : PROMISE_AT + 16].cast("Q")
         self._promise[1] = monotonic_ns()
         self._names_read = 0
-        self._expected = 1
+        self._expected = self._number = 1
         self._stuck = 0
         self.dropped = 0
         """Records that were overwritten before they were read, or never finished."""
@@ -59,6 +60,7 @@ class RingReader:
         """Begin with the oldest record that is still there: a reader who comes late has lost nothing."""
         self._step_over()
         self.dropped = 0
+        self._number = self._expected
 
     def promise(self, until: int) -> None:
         """Tell the writer that somebody will read until then (monotonic ns): without that, a guest takes its leave."""
@@ -70,12 +72,16 @@ class RingReader:
         return int(self._promise[0])
 
     def read(self, *, final: bool = False) -> bytes:
-        """Return the whole records since the last call. `final`: no later call will find unfinished ones, so wait."""
+        """Return what the whole records since the last call mean, as records of `trace.events`, numbered anew.
+
+        `final`: no later call will find unfinished ones, so wait.
+        """
         parts: list[bytes] = []
         while True:
             part = self._chunk()
             if part:
-                parts.append(part)
+                parts.append(expand(part, self._number))
+                self._number += len(parts[-1]) // RECORD_BYTES
                 self._stuck = 0
             elif not self._step_over():
                 if not (final and self._stuck):
@@ -132,6 +138,7 @@ class RingReader:
                 return False
             following = self._expected + 1
         self.dropped += following - self._expected
+        self._number += following - self._expected  # a gap, by which analysis knows
         self._expected = following
         self._stuck = 0
         return True
