@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from poolctl.analysis import stats
+from poolctl.analysis.calibration import read_calibration, with_probes
 from poolctl.analysis.clients import closed_by_task, deadlock_floor, population_is_capped
 from poolctl.analysis.demand import Demand, Recorded, read_demand
 from poolctl.analysis.engines import Structural, choose
@@ -150,12 +151,15 @@ def prepare(
     recorded = read_demand(leases, operations, seed, closed)
     if recorded is None:
         return "no advice: no request of the run was seen from its beginning to its end"
+    meta = getattr(tables, "meta", None) or {}
+    probes = read_calibration(meta)
+    recorded = with_probes(recorded, probes)
     known = all(demand.client is not None for demand in recorded.demands)
     if (closed and not known) or (not closed and not scripted and population_is_capped(leases, settings.capacity)):
         return CLOSED_WITHOUT_CLIENTS
     told = server.cores if server is not None else None
-    use = machine_use(getattr(tables, "meta", None) or {}, told)
-    cores = use.left if use is not None else float(told) if told else None
+    use = machine_use(meta, told)
+    cores = use.left if use is not None else float(told) if told else probes.cores if probes else None
     rules = rules_of(settings, threads=any(pool.pool_class == "QueuePool" for pool in getattr(tables, "pools", ())))
     engine, structure, cost = choose(recorded, statements, rules, cores)
     if rules.wake_s:

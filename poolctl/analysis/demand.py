@@ -37,6 +37,8 @@ class Marks:
     """Connects that were seen, to draw from; seconds."""
     close_s: float = 0.0
     """Mean cost of closing an overflow connection, seconds."""
+    connects_seen: bool = False
+    """`connect_s` are of the run, and no guess."""
 
     def like(self, marks: Ints, random: np.random.Generator) -> Ints:
         """Return for each mark another of the same site and context, drawn at random."""
@@ -105,6 +107,10 @@ class Recorded:
     """Leases of other pools of the same processes, not in the demand."""
     rows: pd.DataFrame
     """The leases behind the marks: mark n is row n."""
+    cold_s: float = 0.0
+    """What probes saw the first statement on a new connection cost more; seconds."""
+    probed_connect_s: Floats = field(default_factory=lambda: np.empty(0))
+    """Connects that probes saw, where the run has too few of its own; seconds."""
 
     @property
     def requests(self) -> int:
@@ -184,6 +190,7 @@ def _marks(leases: pd.DataFrame, whole: npt.NDArray[np.bool_], site: Ints) -> Ma
         donors,
         connect if len(connect) else np.array([CONNECT_S]),
         float(np.mean(connect)) / 3 if len(connect) else 0.0,
+        bool(len(connect)),
     )
 
 

@@ -84,8 +84,8 @@ def fit(recorded: Recorded, statements: pd.DataFrame, cores: float | None = None
     chosen = cores or estimated or np.inf
     clock, peak = virtual_time(starts, ends, chosen)
     work = clock(pieces.end_s) - clock(started)
-    connects = clock(connect_end) - clock(connect_start)
-    cold = _cold(pieces, work, recorded.rows, site)
+    connects = np.concatenate([clock(connect_end) - clock(connect_start), recorded.probed_connect_s])
+    cold = _cold(pieces, work, recorded.rows, site, recorded.cold_s)
     programs = _programs(pieces, work, acquired, ended, site, stations)
     known = "told" if cores else "estimated" if estimated else "unknown"
     spent = float((pieces.end_s - started).sum())
@@ -209,10 +209,13 @@ def estimate_cores(starts: Floats, ends: Floats) -> float | None:
     return cores
 
 
-def _cold(pieces: Pieces, work: Floats, rows: pd.DataFrame, site: Ints) -> float:
-    """Return what a first statement costs more on a new connection, and take it out of `work`; 0 where few are seen."""
+def _cold(pieces: Pieces, work: Floats, rows: pd.DataFrame, site: Ints, probed: float) -> float:
+    """Return what a first statement costs more on a new connection, and take it out of `work`.
+
+    Where few are seen it is what probes said, 0 without them.
+    """
     if "fresh" not in rows:
-        return 0.0
+        return probed
     fresh = rows["fresh"].to_numpy(dtype=np.bool_)[pieces.mark]
     first = pieces.place == 0
     extra: list[float] = []
@@ -221,7 +224,7 @@ def _cold(pieces: Pieces, work: Floats, rows: pd.DataFrame, site: Ints) -> float
         usual = work[here & ~fresh]
         if len(usual) >= FRESH:
             extra += (work[here & fresh] - np.median(usual)).tolist()
-    cold = max(float(np.median(extra)), 0.0) if len(extra) >= FRESH else 0.0
+    cold = max(float(np.median(extra)), 0.0) if len(extra) >= FRESH else probed
     work[first & fresh] = np.maximum(work[first & fresh] - cold, 0)
     return cold
 

@@ -23,6 +23,7 @@ from poolctl.load.children import WorkerProcess
 from poolctl.load.loop import loop_kind
 from poolctl.load.orders import Order
 from poolctl.load.plan import LoadPlan, facts
+from poolctl.target.calibrate import calibrate
 from poolctl.target.embedded import EmbeddedPostgres
 from poolctl.target.engine import check
 from poolctl.target.machine import cpu_times
@@ -90,6 +91,7 @@ class _Session:
             stack.enter_context(self._signals())
             self._tell("starting")
             target, server = self._open_target(stack)
+            self._meta["calibration"] = calibrate(target, server.cores)
             drainer = RingDrainer(self._run.path, self._feed)
             stack.callback(drainer.close)
             watch = stack.enter_context(ServerWatch(target))

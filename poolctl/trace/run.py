@@ -33,6 +33,7 @@ source                {kind: "log", name, resolution_s} where the run was made f
 untold                ["timeouts", "waiting", …]: what the source (a log) cannot tell; none seen means nothing
 way, title, pids      diagnose: launch | attach | announced, what was watched in words, all processes met
 notes                 what a user should know besides, one line each
+calibration           {connect_s: […], cold_s, close_s, cores}: probes before the load; null where there were none
 cpu                   {cores_busy, cores_ours, cores_server}: mean cores used by everybody on this machine, by poolctl,
                       by database servers; null where that cannot be seen
 part_of               the id of the run whose prediction this one proves (--verify, --sweep); `last` does not mean it
