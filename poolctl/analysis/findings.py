@@ -6,7 +6,10 @@ In: a View. Out: what the rules found, the worst first; a rule's manual by its c
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import re
+from collections.abc import Sequence
 from typing import cast
 
 from poolctl.analysis.rule import RuleModule
@@ -53,7 +56,9 @@ from poolctl.analysis.rules import (
 )
 from poolctl.analysis.view import View
 from poolctl.errors import UsageError
-from poolctl.trace.report import Finding
+from poolctl.trace.report import Finding, PoolSettings, Sizing
+
+_AS_RECOMMENDED = re.compile(r"(,| or|, or)? as recommended")
 
 REGISTRY: dict[str, RuleModule] = {
     "PC101": open_beyond_leak_threshold,
@@ -103,6 +108,26 @@ def find(view: View) -> list[Finding]:
     """Return everything the rules find, the worst first, then by code."""
     found = [finding for rule in REGISTRY.values() for finding in rule.check(view)]
     return sorted(found, key=lambda finding: (-finding.severity.rank, finding.code))
+
+
+def with_size(found: Sequence[Finding], sizing: Sizing | None, today: PoolSettings) -> list[Finding]:
+    """Return the findings with the recommended size in numbers where their advice says `as recommended`.
+
+    Without a recommendation those words are left out; so is raising pool_size where a larger one is not recommended.
+    """
+    best = sizing.recommended if sizing is not None else None
+    return [dataclasses.replace(finding, advice=_concrete(finding.advice, best, today)) for finding in found]
+
+
+def _concrete(advice: str, best: PoolSettings | None, today: PoolSettings) -> str:
+    if best is None:
+        return _AS_RECOMMENDED.sub("", advice)
+    larger = today.capacity is None or best.capacity is None or best.capacity > today.capacity
+    raising, _, otherwise = advice.partition(", or ")
+    if raising.startswith("raise pool_size") and otherwise and not larger:
+        return otherwise
+    sizes = f"pool_size={best.pool_size}, max_overflow={best.max_overflow}"
+    return advice.replace("as recommended", f"as recommended ({sizes})")
 
 
 def manual(code: str) -> str:

@@ -41,7 +41,12 @@ def _of(name: str, mine: list[int], rows: Bools, view: View, known: dict[tuple[i
     limited = [int(one) for one in limits if one is not None and math.isfinite(one)]
     sizes = [one.pool_size for one in settings if one.pool_size]
     events = view.tables.connections
-    pools = {(pool.process, pool.number) for pool in view.tables.pools if (pool.process, pool.engine) in keys}
+    distinct = set(keys)
+    pools = {
+        (pool.process, pool.number)
+        for pool in view.tables.pools
+        if (pool.process, pool.engine or str(pool.number)) in distinct
+    }
     ours = np.array([pair in pools for pair in zip(events["process"], events["pool"], strict=True)], np.bool_)
     kinds = events["event"].astype(str).to_numpy()
     acquired, ended = view.acquired & rows, view.ended("returned", "invalidated", "cancelled", "abandoned") & rows

@@ -63,6 +63,7 @@ def analyse(run: Run, settings: Settings | None = None, sizer: Sizer | None = No
     results = [gate.judge(objective, view, invalid) for objective in objectives]
     found = findings.find(view)
     sizing = _sizing(view, objectives, checks, sizer or sized)
+    found = findings.with_size(found, sizing, view.settings)
     verdict = decide(Facts(view, checks, found, results, sizing))
     code = exit_code(str(made.meta.get("end") or ""), results, found, bool(invalid), settings)
     return Report(

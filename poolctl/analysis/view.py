@@ -139,7 +139,8 @@ class View:
         distinct, where = np.unique(pairs, return_inverse=True)
         named = [(int(pair >> 16), engines.get((int(pair >> 16), int(pair & 0xFFFF)), "?")) for pair in distinct]
         keys = list(dict.fromkeys(named))
-        table = np.array([keys.index(name) for name in named], np.int64)
+        place = {name: number for number, name in enumerate(keys)}
+        table = np.array([place[name] for name in named], np.int64)
         return (table[where] if len(table) else np.empty(0, np.int64)), keys
 
     @cached_property

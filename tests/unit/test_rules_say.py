@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from poolctl.analysis.objectives import parse
 from poolctl.analysis.summary import target_of
 from poolctl.analysis.view import View
 from poolctl.policy import Policy
-from poolctl.trace.report import Finding
+from poolctl.trace.report import Finding, PoolSettings, Severity, Sizing
 from poolctl.units import parse_duration
 
 
@@ -158,6 +159,29 @@ def test_slow_returns_say_whether_it_is_the_reset_or_a_listener(tmp_path: Path) 
     assert "commit or roll back at app/orders.py:42 handler before the return" in text
     text = said("PC304", tmp_path / "2", leases=[Lease(k * 0.1, 0.05, checkin=0.02, reset=0.001) for k in range(100)])
     assert "listeners" in text.splitlines()[-1]
+
+
+def test_an_advice_says_the_recommended_size_in_numbers_or_nothing_of_it() -> None:
+    finding = Finding("PC206", "utilisation-high", Severity.WARNING, "high", "", [], "")
+    today, best = PoolSettings(3, 0), Sizing("", PoolSettings(5, 2), "high", "", None)
+
+    def advice(text: str, sizing: Sizing | None, settings: PoolSettings = today) -> str:
+        [made] = findings.with_size([dataclasses.replace(finding, advice=text)], sizing, settings)
+        return made.advice
+
+    text = "raise pool_size as recommended, or shorten the holds"
+    assert advice(text, best) == "raise pool_size as recommended (pool_size=5, max_overflow=2), or shorten the holds"
+    assert advice(text, None) == "raise pool_size, or shorten the holds"
+    assert advice(text, best, PoolSettings(10, 10)) == "shorten the holds"
+    assert advice("pool_size=5, max_overflow=2, or as recommended", None) == "pool_size=5, max_overflow=2"
+    assert advice("lower pool_size towards 3 (now 9), as recommended", None) == "lower pool_size towards 3 (now 9)"
+
+
+def test_timeouts_come_with_who_held_when_the_first_request_gave_up(tmp_path: Path) -> None:
+    leases = [Lease(1.0, 9.0, site="app/slow.py:3 slow"), Lease(2.0, None, wait=5.0, end="timed_out")]
+    text = said("PC201", tmp_path, leases=leases, settings={"pool_size": 1, "max_overflow": 0})
+    assert "when the first one gave up, at 7.00 s" in text
+    assert "held by app/slow.py:3 slow (checkout), since 1.00 s (6.00 s)" in text
 
 
 EXPORT = "app/report.py:9 export"

@@ -18,6 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
+from poolctl.analysis.holders import holders
 from poolctl.analysis.rule import Rule, sites_of, times
 from poolctl.analysis.stats import share_interval
 from poolctl.analysis.view import View
@@ -35,12 +38,15 @@ def check(view: View) -> Iterator[Finding]:
         return
     low, high = share_interval(count, total)
     timeout = view.settings.pool_timeout_s
+    first = float(np.nanmin(view.column("ended_at_s")[refused]))
     yield RULE.finding(
         f"{times(count, 'request')} of {total:,} timed out waiting for a connection ({format_share(count / total)})",
         [
             f"timeout rate, 95 % interval: {format_share(low)} to {format_share(high)}; threshold 0",
             f"pool_timeout is {format_seconds(timeout)}; up to {view.waiting.peak} requests waited at once",
+            f"when the first one gave up, at {first:.2f} s, connections were",
+            *holders(view, first, most=3),
         ],
-        "raise the capacity to the recommended pool_size, or shorten the holds of the sites that cause the waiting",
+        "raise pool_size as recommended, or shorten the holds of the sites that cause the waiting",
         sites=sites_of(view, view.acquired, view.wait_caused_s),
     )
