@@ -45,9 +45,16 @@ def server_blind(view: View) -> list[str]:
     if proxy is not None:
         mode = f" ({proxy.pool_mode} mode)" if proxy.pool_mode else ""
         said.append(f"which backend works for which lease: {proxy.name} lends them{mode}")
-    elif view.acquired.any() and not (view.whole("backend_pid")[view.acquired] > 0).any():
+    elif view.acquired.any() and not Sessions(view).known:
         said.append(f"which backend works for which lease: {view.target.driver} does not tell its connection's")
+    elif view.acquired.any() and (seen := _seen(view)) and not Sessions(view).known & seen:
+        said.append("which backend works for which lease: the server knows none of them (a proxy in between: --proxy)")
     return said
+
+
+def _seen(view: View) -> set[int]:
+    """Return the backends of all samples."""
+    return {int(backend["pid"]) for sample in view.server_samples for backend in sample.get("backends") or ()}
 
 
 def _row(view: View, seen: Sessions, at_s: float, backend: dict[str, Any]) -> BackendRow:

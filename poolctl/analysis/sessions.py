@@ -36,6 +36,12 @@ class Blocked:
     holder: dict[str, Any] | None
     """What the sample says of the root; None: not to be seen."""
 
+    @property
+    def waited_s(self) -> float:
+        """For how long it has waited; where the server does not tell, since its statement began."""
+        told = self.backend.get("lock_wait_s")
+        return float(told if told is not None else self.backend.get("state_s") or 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Break:

@@ -178,6 +178,8 @@ def _create(url: URL, spec: TargetSpec, **arguments: Any) -> AsyncEngine:
 
 def name_tag(url: URL, name: str) -> dict[str, Any]:
     """Return the connect_args that make the server show our sessions as `name`; none where the user named them."""
+    if url.get_driver_name() in ("pymysql", "aiomysql", "asyncmy") and "program_name" not in url.query:
+        return {"program_name": name}
     if url.get_backend_name() != "postgresql" or "application_name" in url.query:
         return {}
     if url.get_driver_name() == "asyncpg":

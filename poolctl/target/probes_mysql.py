@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from poolctl.target.probing import Backend, rows, sample_of, without_literals
+from poolctl.target.probing import Backend, rows, sample_of, seconds, without_literals
 from poolctl.trace.report import ServerInfo
 
 SETTINGS = """
@@ -30,7 +30,8 @@ SESSIONS = """
       and user not in ('system user', 'event_scheduler')"""
 
 TRANSACTIONS = """
-    select trx_mysql_thread_id as id, trx_state as state, timestampdiff(second, trx_started, now()) as transaction_s
+    select trx_mysql_thread_id as id, trx_state as state, timestampdiff(second, trx_started, now()) as transaction_s,
+           timestampdiff(second, trx_wait_started, now()) as waited_s
     from information_schema.innodb_trx"""
 
 # MariaDB has it in information_schema; MySQL 8 moved it to performance_schema.
@@ -82,12 +83,12 @@ def sample(connection: Connection) -> dict[str, Any]:
 
 
 def _backends(
-    listed: list[Any], transactions: dict[int, tuple[str, float]], blockers: dict[int, list[int]]
+    listed: list[Any], transactions: dict[int, tuple[str, float, float | None]], blockers: dict[int, list[int]]
 ) -> list[Backend]:
     made = []
     for row in listed:
         pid, said = int(row.id), row.state or ""
-        kind, age = transactions.get(pid, ("", None))
+        kind, age, waited = transactions.get(pid, ("", None, None))
         sleeping = row.command == "Sleep"
         locked = kind == "LOCK WAIT" or "lock" in said.lower()
         state = ("idle in transaction" if age is not None else "idle") if sleeping else "active"
@@ -105,24 +106,28 @@ def _backends(
                 None,
                 without_literals(row.query or "", mysql=True),
                 blockers.get(pid, []),
+                waited,
             )
         )
     return made
 
 
-def _transactions(connection: Connection) -> dict[int, tuple[str, float]]:
+def _transactions(connection: Connection) -> dict[int, tuple[str, float, float | None]]:
+    """Connection id -> state and age of its transaction, and for how long it has waited for a lock."""
     try:
         found = rows(connection, TRANSACTIONS)
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
         return {}  # PROCESS is missing: the sample's `hidden` says it
-    return {int(row.id): (str(row.state), max(0.0, float(row.transaction_s or 0))) for row in found}
+    return {
+        int(row.id): (str(row.state), max(0.0, float(row.transaction_s or 0)), seconds(row.waited_s)) for row in found
+    }
 
 
 def _lock_waits(connection: Connection) -> dict[int, list[int]]:
     found: dict[int, list[int]] = defaultdict(list)
-    for statement in LOCKS:
+    for statement in LOCKS if getattr(connection.dialect, "is_mariadb", False) else reversed(LOCKS):
         try:
             for row in rows(connection, statement):
                 found[int(row.waits)].append(int(row.holds))

@@ -27,8 +27,15 @@ OTHERS = """
 
 SERVER = "select extract(epoch from clock_timestamp() - pg_postmaster_start_time()), pg_is_in_recovery()"
 
-# pg_blocking_pids stops the lock manager for a moment: it is asked for those only that wait for a lock. What happens in
-# other databases of the server is not about this application: it counts in `in_use` only.
+# pg_locks and pg_blocking_pids stop the lock manager for a moment: they are asked only when somebody waits for a lock,
+# the former once (a WITH query that nobody reads is not run). It tells since when from PostgreSQL 14 on.
+WAITING = """
+    with waiting as materialized (
+      select pid as waiter, extract(epoch from clock_timestamp() - min(waitstart)) as since
+      from pg_locks where not granted group by pid)"""
+SINCE, UNKNOWN = "(select since from waiting where waiter = pid)", "cast(null as float)"
+
+# What happens in other databases of the server is not about this application: it counts in `in_use` only.
 BACKENDS = f"""
     select pid, coalesce(application_name, '') as application, coalesce(usename, '') as username,
            coalesce(host(client_addr), '') as client, state, wait_event_type, wait_event,
@@ -36,7 +43,8 @@ BACKENDS = f"""
            extract(epoch from clock_timestamp() - state_change) as state_s,
            extract(epoch from clock_timestamp() - xact_start) as transaction_s,
            extract(epoch from clock_timestamp() - backend_start) as age_s,
-           case when wait_event_type = 'Lock' then pg_blocking_pids(pid) end as blocked_by
+           case when wait_event_type = 'Lock' then pg_blocking_pids(pid) end as blocked_by,
+           case when wait_event_type = 'Lock' then {{waited}} end as waited_s
     {OTHERS} and datname = current_database()"""  # noqa: S608 - constants
 
 UNIT_S = {"ms": 0.001, "s": 1.0, "min": 60.0}
@@ -77,7 +85,9 @@ def sample(connection: Connection) -> dict[str, Any]:
 
 
 def _backends(connection: Connection) -> Iterator[Backend]:
-    for row in rows(connection, BACKENDS):
+    tells = (connection.dialect.server_version_info or (0,)) >= (14,)
+    asked = WAITING + BACKENDS.format(waited=SINCE) if tells else BACKENDS.format(waited=UNKNOWN)
+    for row in rows(connection, asked):
         if row.hidden:
             yield Backend(row.pid, row.application, row.username)
             continue
@@ -94,6 +104,7 @@ def _backends(connection: Connection) -> Iterator[Backend]:
             seconds(row.age_s),
             without_literals(row.query or ""),
             [int(pid) for pid in row.blocked_by or ()],
+            seconds(row.waited_s),
         )
 
 

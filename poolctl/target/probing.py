@@ -56,6 +56,8 @@ class Backend:
     query: str = ""
     """The last statement, without literals."""
     blocked_by: list[int] = field(default_factory=list)
+    lock_wait_s: float | None = None
+    """It has waited for its lock for so long."""
 
     @property
     def idle_in_transaction(self) -> bool:

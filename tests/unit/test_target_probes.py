@@ -22,7 +22,7 @@ def test_mysql_s_sessions_are_counted_by_command_and_user() -> None:
         row(3, "b", "Query", None, "select 'x', 12", 4),
         row(4, "b", "Sleep", "", time=9),
     ]
-    sample = sample_of(_backends(listed, {4: ("RUNNING", 9.0), 3: ("LOCK WAIT", 4.0)}, {3: [4]}))
+    sample = sample_of(_backends(listed, {4: ("RUNNING", 9.0, None), 3: ("LOCK WAIT", 4.0, 3.0)}, {3: [4]}))
     assert (sample["sessions"], sample["idle"], sample["active"], sample["lock_waits"]) == (4, 1, 2, 2)
     assert (sample["idle_in_transaction"], sample["longest_idle_in_transaction_s"]) == (1, 9.0)
     assert sample["applications"] == {"a": 2, "b": 2}
@@ -37,6 +37,7 @@ def test_mysql_s_sessions_are_counted_by_command_and_user() -> None:
         "transaction_s": 4.0,
         "query": "select ?, ?",
         "blocked_by": [4],
+        "lock_wait_s": 3.0,
     }
 
 

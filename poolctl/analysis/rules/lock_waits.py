@@ -45,7 +45,7 @@ def check(view: View) -> Iterator[Finding]:
         return
     busy = sum(int(sample.get("active") or 0) for _, sample in seen.within)
     share = len(blocked) / max(busy, len(blocked))
-    longest = max(float(each.backend.get("state_s") or 0.0) for each in blocked)
+    longest = max(each.waited_s for each in blocked)
     if not (longest > LONG_S or (share > SHARE and len(blocked) >= FEWEST)):
         return
     (root, waited), *_ = _heads(seen, blocked).most_common(1)

@@ -31,7 +31,9 @@ from poolctl.units import format_seconds, format_share
 
 RULE = Rule("PC507", "proxy-starves", Severity.ERROR)
 SHARE = 0.2
-"""Of the samples, in which a client waited."""
+"""Of the samples, in which a client waited …"""
+FEWEST = 3
+"""… and so many at least: one is a moment."""
 
 
 def check(view: View) -> Iterator[Finding]:
@@ -58,7 +60,7 @@ def check(view: View) -> Iterator[Finding]:
 
 def severity_of(view: View, worst: Queue | None) -> Severity | None:
     """Return how bad the waiting in the proxy is; None when it is healthy, or nobody looked."""
-    if worst is None or worst.share <= SHARE:
+    if worst is None or worst.share <= SHARE or worst.waited < FEWEST:
         return None
     return graded(worst.longest_s, view.policy.acquire_time_warning_s, view.policy.acquire_time_alert_s)
 
