@@ -182,9 +182,9 @@ def test_a_guest_whose_reader_was_killed_leaves_by_itself(tmp_path: Path) -> Non
         until = time.monotonic() + 30
         while not list(tmp_path.glob("runs/*/events-*")) and time.monotonic() < until:
             time.sleep(0.05)
+        assert list(Path("/dev/shm").glob(f"poolctl-{pid}-*"))  # noqa: S108
         poolctl.kill()
         poolctl.wait()
-        assert list(Path("/dev/shm").glob(f"poolctl-{pid}-*"))  # noqa: S108
         while list(Path("/dev/shm").glob(f"poolctl-{pid}-*")) and time.monotonic() < until:  # noqa: S108
             time.sleep(0.05)
         after = state_of(tmp_path / "app", "after")

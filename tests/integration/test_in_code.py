@@ -179,8 +179,10 @@ def test_forked_children_announce_themselves_too(tmp_path: Path) -> None:
         "if pid == 0:\n    go_on(engine)\n    os._exit(0)\ngo_on(engine)\nos.waitpid(pid, 0)"
     )
     with application(tmp_path, code):
-        time.sleep(0.3)
-        assert len(set(tables(look(tmp_path)).leases["process"])) == 2
+        until = time.monotonic() + 30
+        while len(list(tmp_path.glob(".poolctl/runs/announced/names-*"))) < 2 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert len(set(tables(look(tmp_path, 1.0)).leases["process"])) == 2
 
 
 def test_an_attach_by_pid_takes_over_for_its_window_only(tmp_path: Path) -> None:
