@@ -150,7 +150,7 @@ def test_a_pool_class_that_did_no_harm_is_only_noted(tmp_path: Path) -> None:
 def test_an_engine_per_request_has_no_capacity_and_is_no_oversized_pool(tmp_path: Path) -> None:
     leases = [Lease(k * 1.0, 0.05, pool=k + 1, fresh=True, connect=0.01, connection=k + 1) for k in range(40)]
     assert found("PC604", tmp_path, leases=leases)
-    for code in ("PC205", "PC501", "PC603"):
+    for code in ("PC204", "PC205", "PC501", "PC603"):
         assert found(code, tmp_path / code, leases=leases) == []
 
 
