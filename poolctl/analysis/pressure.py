@@ -14,7 +14,7 @@ import numpy as np
 from poolctl.analysis import stalls, sweep
 from poolctl.analysis.breakdown import time_values
 from poolctl.analysis.crowding import Crowding, crowding
-from poolctl.analysis.lock_queue import lock_share
+from poolctl.analysis.on_server import lock_share
 from poolctl.analysis.stats import quantile
 from poolctl.analysis.view import WAITED_S, Bools, View
 

@@ -14,7 +14,7 @@ import numpy as np
 from poolctl.analysis import pressure
 from poolctl.analysis import verdict_limits as limit
 from poolctl.analysis.culprits import Culprit, culprits
-from poolctl.analysis.lock_queue import Head, heads
+from poolctl.analysis.on_server import Head, heads
 from poolctl.analysis.pressure import Pressure
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, ObjectiveResult, Outcome, PoolSettings, Severity, Sizing, ValidityCheck

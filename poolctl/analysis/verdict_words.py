@@ -9,6 +9,7 @@ import math
 
 from poolctl.analysis import verdict_limits as limit
 from poolctl.analysis.culprits import Culprit, brief
+from poolctl.analysis.on_server import running
 from poolctl.analysis.rule import times
 from poolctl.analysis.verdict_facts import Facts
 from poolctl.trace.report import Finding
@@ -97,13 +98,16 @@ def lock_bound(facts: Facts, what: str) -> Words:
 
 def slow(facts: Facts, what: str) -> Words:
     """Statements are what the connections are held for."""
-    share = format_share(facts.pressed.sql_share)
+    share, slower = format_share(facts.pressed.sql_share), facts.pressed.slower
     worst = facts.slow_query or _most(facts, lambda culprit: 1 - (culprit.idle_share or 0.0))
     sites = [worst.site] if worst else []
     took = ""
     if worst and worst.statement_s is not None:
-        took = f", {format_seconds(worst.statement_s)} a statement at {brief(worst.site)}"
-    step = f"look at the statements{_at(sites)}: EXPLAIN (ANALYZE, BUFFERS), missing indexes, other load on the server"
+        longer = f" ({slower:.1f} × as long when full)" if slower is not None and slower >= limit.NO_SLOWER else ""
+        took = f", {format_seconds(worst.statement_s)} a statement{longer} at {brief(worst.site)}"
+    query = running(facts.view, worst.site) if worst else ""
+    step = f"EXPLAIN (ANALYZE, BUFFERS) what runs{_at(sites)}{f' ({query[:100]})' if query else ''}: "
+    step += "an index, less work, or other load on the server"
     return f"The database is slow: {what} while SQL took {share} of the hold{took}.", step, sites
 
 

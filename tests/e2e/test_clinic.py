@@ -34,7 +34,7 @@ PATIENTS = {
     "held_idle": Expected("held idle", at="checkout", fires=(IDLE,), never=(LEAK, NESTED)),
     "database_slow": Expected("database slow", at="orders", never=(LEAK, IDLE, NESTED)),
     "slow_query": Expected("database slow", at="report", never=(LEAK, IDLE, NESTED)),
-    "lock_bound": Expected("lock-bound", at="count", never=(LEAK, IDLE, NESTED)),
+    "lock_bound": Expected("lock-bound", at="count", never=(LEAK, IDLE, NESTED), ways=("async", "sync", "sync blind")),
     "lock_queue": Expected("lock-bound", at="migration", never=(LEAK, NESTED)),
     "blocked_loop": Expected("starved", at="render", fires=(LOOP,), never=(LEAK, NESTED), ways=("async",)),
     "busy_interpreter": Expected("starved", fires=("PC607",), never=(LEAK, NESTED), ways=("sync",)),

@@ -70,7 +70,10 @@ class Chart:
 
 
 class Clinic:
-    """Patients, seen as soon as there is room; `with Clinic(…) as clinic: clinic.chart(name, way)`."""
+    """Patients, seen as soon as there is room; `with Clinic(…) as clinic: clinic.chart(name, way)`.
+
+    A way is `async` or `sync`; with `blind` in it poolctl does not look at the server.
+    """
 
     def __init__(self, url: str, directory: Path, wanted: Iterable[tuple[str, str]]) -> None:
         self._url = make_url(url)
@@ -91,20 +94,20 @@ class Clinic:
         return self._charts[name, way].result()
 
     def _see(self, name: str, way: str) -> Chart:
-        room = self._directory / f"{name}-{way}"
+        room = self._directory / f"{name}-{way}".replace(" ", "-")
         room.mkdir()
         (room / "poolctl.toml").write_text(THRESHOLDS)
-        source = (APPS / "patients.py").read_text()
+        source, awaits, blind = (APPS / "patients.py").read_text(), "async" in way, "blind" in way
         application = room / f"{name}.py"
-        application.write_text(source if way == "async" else twin_of(source))
-        database = f"clinic_{name}_{way}"
+        application.write_text(source if awaits else twin_of(source))
+        database = f"clinic_{name}_{way}".replace(" ", "_")
         with psycopg.connect(self._url.set(drivername="postgresql").render_as_string(False), autocommit=True) as to:
             to.execute(f'create database "{database}"')  # type: ignore[call-overload]
         url = self._url.set(database=database)
-        own = url if way == "async" else url.set(drivername="postgresql+psycopg")
+        own = url if awaits else url.set(drivername="postgresql+psycopg")
         result = poolctl(
-            *("diagnose", "--quiet", "--url", url.render_as_string(False), "--report", "report.json", "--"),
-            *(sys.executable, application, name),
+            *("diagnose", "--quiet", *([] if blind else ["--url", url.render_as_string(False)])),
+            *("--report", "report.json", "--", sys.executable, application, name),
             cwd=room,
             environment={
                 "DATABASE_URL": own.render_as_string(False),

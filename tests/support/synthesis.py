@@ -57,7 +57,7 @@ class Lease:
     reset: float = 0.0
     checkin: float = 0.0
     end: str = "returned"
-    """One of FIELD.md's ends; `cancelled` with a hold: while held."""
+    """One of FIELD.md's ends; `cancelled` with a hold: while held; `waiting`: still, when the record stops."""
     site: str = "app/orders.py:42 handler"
     context: str | None = "checkout"
     overflow: bool = False
@@ -360,6 +360,8 @@ def _records(leases: Sequence[Lease], names: Names) -> list[Record]:
                 0,
                 0,
             )
+        if lease.end == "waiting":
+            continue
         if not lease.got_it:
             add(acquired, Kind.REFUSED, REFUSED[lease.end], wait, connect, ping, error, waiting, checked_out)
             continue

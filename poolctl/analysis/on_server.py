@@ -1,7 +1,7 @@
-"""Lock queue: how many of the watched connections waited for a lock, and who was at the head of the queue.
+"""On the server: what it saw of the watched connections: how many waited for a lock, for whom, and what ran.
 
-In: a View with samples of the server. Out: a share; the heads with the line that holds. Where none of the server's
-sessions is known to be ours (a pooler in between), all of them count.
+In: a View with samples of the server. Out: a share; the heads of the queues with the line that holds; a statement.
+Where none of the server's sessions is known to be ours (a pooler in between), all of them count.
 """
 
 from __future__ import annotations
@@ -61,3 +61,16 @@ def heads(view: View) -> list[Head]:
         Head(count / len(blocked), key[0], last[key].root, str((last[key].holder or {}).get("query") or ""))
         for key, count in found.most_common()
     ]
+
+
+def running(view: View, site: str) -> str:
+    """Return the statement that the server saw most often at work for this site; empty: it saw none."""
+    seen = Sessions(view)
+    found = Counter(
+        str(backend.get("query") or "")
+        for at_s, sample in seen.within
+        for pid, backend in seen.backends(sample).items()
+        if backend.get("state") == "active" and seen.site_of(pid, at_s) == site
+    )
+    found.pop("", None)
+    return found.most_common(1)[0][0] if found else ""
