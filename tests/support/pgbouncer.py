@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -78,8 +79,13 @@ class PgBouncer:
         program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
         if program is None:
             pytest.skip("pgbouncer is not installed")
+        words = [program, "-q", str(self.directory / "pgbouncer.ini")]
+        # Whoever started it may be killed; but the kernel means the thread, and those of a test end before it does.
+        leash = shutil.which("setpriv") if threading.current_thread() is threading.main_thread() else None
+        if leash:
+            words = [leash, "--pdeathsig", "KILL", *words]
         self._process = subprocess.Popen(
-            [program, "-q", str(self.directory / "pgbouncer.ini")],
+            words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
