@@ -112,6 +112,11 @@ class TestBreaks:
         assert found.title == "4 of the 4 connections in use were lost together at second 3.0"
         assert (found.severity, found.confidence) == (Severity.WARNING, "medium")
 
+    def test_while_the_server_went_on_it_was_something_else(self, tmp_path: Path) -> None:
+        [found] = said("PC505", tmp_path, leases=self.LOST, around={"server.jsonl": [up(2.0), up(4.0)]})
+        assert found.title.endswith("were lost together at second 3.0, while the server went on")
+        assert "a proxy or a firewall" in found.advice
+
     def test_unless_the_proxy_did_it(self, tmp_path: Path) -> None:
         around = {"proxy-log.jsonl": [{"at": 3.0, "what": "stopped", "reason": "got SIGTERM, fast exit"}]}
         assert said("PC505", tmp_path, leases=self.LOST, around=around) == []

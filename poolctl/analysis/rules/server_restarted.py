@@ -40,8 +40,9 @@ SHARE = 0.5
 
 def check(view: View) -> Iterator[Finding]:
     """Yield one finding for the breaks that the server shows, else for connections that were lost together."""
-    breaks, lost = Sessions(view).breaks(), _lost_together(view)
-    advice = "look into the server's log at that second; pool_pre_ping=True, or one retry, survives the next time"
+    seen = Sessions(view)
+    breaks, lost = seen.breaks(), _lost_together(view)
+    survive = "pool_pre_ping=True, or one retry, survives the next time"
     if breaks:
         first = breaks[0]
         near = sum(any(abs(at - found.at_s) <= 5.0 for found in breaks) for at in Proxy(view).lost())
@@ -51,14 +52,21 @@ def check(view: View) -> Iterator[Finding]:
                 *(f"second {found.at_s:.1f}: {found.says}" for found in breaks[:5]),
                 f"connections lost, or not opened, within 5 s of it: {near}; threshold 1 break",
             ],
-            advice,
+            f"look into the server's log at that second; {survive}",
         )
     elif lost is not None:
         at, count, held = lost
+        went_on = any(second > at for second, _ in seen.within)
         yield RULE.finding(
-            f"{count} of the {held} connections in use were lost together at second {at:.1f}",
+            f"{count} of the {held} connections in use were lost together at second {at:.1f}"
+            + (", while the server went on" if went_on else ""),
             [f"{format_share(count / held)} within {NEAR_S:g} s; threshold {TOGETHER} and {format_share(SHARE)}"],
-            advice + "; watch the server meanwhile (--url) to know more",
+            (
+                "look for what ended them: an administrator, a proxy or a firewall on the path; "
+                if went_on
+                else "watch the server meanwhile (--url) to know more; "
+            )
+            + survive,
             severity=Severity.WARNING,
             confidence="medium",
         )
