@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from poolctl.report import openmetrics_pools
@@ -51,6 +52,7 @@ def _families(report: Report, label: dict[str, str]) -> list[Family]:
             families.append((f"poolctl_{name}_seconds", f"Quantiles of the {name.replace('_', ' ')}", samples))
     ends = dataclasses.asdict(report.leases)
     total = ends.pop("total")
+    spoken = Counter((finding.code, finding.slug, finding.severity.value) for finding in report.findings)
     families += [
         ("poolctl_requests", "Requests for a connection", [(label, float(total))]),
         (
@@ -63,6 +65,15 @@ def _families(report: Report, label: dict[str, str]) -> list[Family]:
         ("poolctl_utilisation_ratio", "Mean connections held ÷ capacity", [(label, report.pool.utilisation)]),
         ("poolctl_connects_per_1000", "Connections opened per 1,000", [(label, report.pool.connects_per_1000)]),
         ("poolctl_findings", "Findings", [(label, float(len(report.findings)))]),
+        (
+            "poolctl_finding",
+            "How often each rule spoke",
+            [
+                ({**label, "code": code, "slug": slug, "severity": severity}, float(count))
+                for (code, slug, severity), count in spoken.items()
+            ],
+        ),
+        ("poolctl_diagnosis", "1 for the verdict", [({**label, "verdict": report.verdict}, 1.0)]),
         ("poolctl_exit_code", "Exit code of the gate", [(label, float(report.exit_code))]),
     ]
     return families
