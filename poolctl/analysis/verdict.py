@@ -74,6 +74,8 @@ def _under_pressure(facts: Facts) -> Verdict:
         return _verdict(NESTED, facts, words.nested(facts, what), pressed.nested_share / limit.NESTED_SHARE)
     if pressed.leaked_share > limit.LEAKED_SHARE:
         return _verdict(LEAKING, facts, words.leaking(facts, what), pressed.leaked_share / limit.LEAKED_SHARE)
+    if not facts.scripted and (found := facts.sync_in_loop):
+        return _verdict(STARVED, facts, words.sync_in_loop(found, what), limit.CLEAR)
     if starved > limit.STARVED_SHARE:
         return _verdict(STARVED, facts, words.starved(facts, what), starved / limit.STARVED_SHARE)
     if facts.lock_margin > 1:
@@ -111,6 +113,8 @@ def _at_ease(facts: Facts) -> Verdict:
         return _verdict(STARVED, facts, said, pressed.stalled_time / limit.STALLED_TIME)
     if found := facts.starving_proxy:
         return _verdict(TOO_SMALL, facts, words.proxy_too_small(found, ""), limit.CLEAR)
+    if not facts.scripted and (found := facts.sync_in_loop):
+        return _verdict(STARVED, facts, words.sync_in_loop(found, ""), limit.CLEAR)
     if not facts.scripted and (found := facts.found("PC608")):
         waits = f"The pool waits for threads: {found.title}, and connections are free."
         return Verdict(STARVED, waits, [*found.evidence, *evidence(facts)], found.confidence, found.advice, found.sites)

@@ -75,6 +75,12 @@ class Facts:
         wrong = [f for f in self.findings if f.code.startswith(SETTINGS) and f.severity is not Severity.INFO]
         return max(wrong, key=lambda finding: finding.severity.rank, default=None)
 
+    @property
+    def sync_in_loop(self) -> Finding | None:
+        """The finding about a sync driver that stops the event loop, if it is above info."""
+        found = self.found("PC606")
+        return found if found and found.severity is not Severity.INFO else None
+
     def missed(self, *measures: str) -> list[str]:
         """Return the objectives on these measures that were missed."""
         failed = [result.objective for result in self.objectives if result.verdict is Outcome.FAIL]

@@ -72,6 +72,13 @@ def starved(facts: Facts, what: str) -> Words:
     return f"The {who} is starved: {suffered}{still}{where}.", advice, sites
 
 
+def sync_in_loop(found: Finding, what: str) -> Words:
+    """A sync driver keeps the event loop waiting, and with it everybody."""
+    suffered = f"{what}; " if what else ""
+    where = f", at {brief(found.sites[0])}" if found.sites else ""
+    return f"The event loop is starved: {suffered}{found.title}{where}.", found.advice, found.sites
+
+
 def lock_bound(facts: Facts, what: str) -> Words:
     """Transactions wait for each other in the database."""
     pressed = facts.pressed

@@ -37,6 +37,7 @@ PATIENTS = {
     "lock_bound": Expected("lock-bound", at="count", never=(LEAK, IDLE, NESTED), ways=("async", "sync", "sync blind")),
     "lock_queue": Expected("lock-bound", at="migration", never=(LEAK, NESTED)),
     "blocked_loop": Expected("starved", at="render", fires=(LOOP,), never=(LEAK, NESTED), ways=("async",)),
+    "sync_in_loop": Expected("starved", at="orders", fires=("PC606",), never=(LEAK, NESTED), ways=("async",)),
     "busy_interpreter": Expected("starved", fires=("PC607",), never=(LEAK, NESTED), ways=("sync",)),
     "small_executor": Expected("starved", at="orders", fires=("PC608",), never=(LEAK, NESTED), ways=("sync",)),
     "nested": Expected("nested checkouts", at="inner", fires=(NESTED,), never=(LEAK,)),
@@ -59,7 +60,7 @@ def clinic(
     wanted = [
         (item.callspec.params["name"], item.callspec.params["way"])
         for item in request.session.items
-        if isinstance(item, pytest.Function) and "clinic" in item.fixturenames and hasattr(item, "callspec")
+        if isinstance(item, pytest.Function) and "chart" in item.fixturenames
     ]
     with Clinic(postgres.url, tmp_path_factory.mktemp("clinic"), wanted) as clinic:
         yield clinic
@@ -103,3 +104,12 @@ def test_a_verdict_has_its_numbers_its_evidence_and_one_next_step_on_one_screen(
         assert all(f"{word}: " in said for word in ("leaks", "nested checkouts", "database", "held idle")), said
         assert all(lease["hold_time_s"] > 0 and lease["site"] for lease in report["long_leases"])
         assert report["long_leases"]
+
+
+def test_ctrl_c_ends_the_window_early_and_the_first_line_is_still_the_verdict(clinic: Clinic) -> None:
+    chart = clinic.interrupt("endless", "async", records=400)
+    assert chart.code == 130
+    assert chart.stderr == ""
+    assert chart.screen[0].startswith("Interrupted after ")
+    assert "until then: connections are held idle: " in " ".join(chart.screen[:3])
+    assert chart.report["verdict"] == "held idle"

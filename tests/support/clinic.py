@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from command import poolctl
+from command import Result, clean_environment, poolctl
 from sick_apps import APPS
 from sqlalchemy import make_url
 
@@ -26,7 +29,8 @@ THRESHOLDS = '[thresholds]\nhold_time_warning = "3s"\nhold_time_alert = "3s"\n'
 """Nobody waits thirty seconds for a leak to be one: the window is short."""
 AWAITED = (
     ("from sqlalchemy.ext.asyncio import create_async_engine", "from sqlalchemy import create_engine"),
-    ("create_async_engine", "create_engine"),
+    ("= create_async_engine", "= create_engine"),
+    ("return create_async_engine", "return create_engine"),
     ("Tasks as Crowd", "Threads as Crowd"),
     ("asyncio.run(main())", "main()"),
     ("asyncio.sleep", "time.sleep"),
@@ -93,28 +97,67 @@ class Clinic:
         """Return what was found; wait for it."""
         return self._charts[name, way].result()
 
+    def interrupt(self, name: str, way: str, records: int) -> Chart:
+        """Press Ctrl-C once so many records have come; return what was found until then."""
+        room = self._admit(name, way)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "poolctl", *room.arguments],
+            cwd=room.path,
+            env=clean_environment(**room.environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        until = time.monotonic() + 120
+        try:
+            while sum(path.stat().st_size for path in room.path.glob(".poolctl/runs/*/events-*")) < 64 * records:
+                assert process.poll() is None, "it ended by itself"
+                assert time.monotonic() < until, "the records do not come"
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+        return room.chart(Result(process.returncode, out.decode(), err.decode()))
+
     def _see(self, name: str, way: str) -> Chart:
-        room = self._directory / f"{name}-{way}".replace(" ", "-")
-        room.mkdir()
-        (room / "poolctl.toml").write_text(THRESHOLDS)
+        room = self._admit(name, way)
+        return room.chart(poolctl(*room.arguments, cwd=room.path, environment=room.environment))
+
+    def _admit(self, name: str, way: str) -> Room:
+        path = self._directory / f"{name}-{way}".replace(" ", "-")
+        path.mkdir()
+        (path / "poolctl.toml").write_text(THRESHOLDS)
         source, awaits, blind = (APPS / "patients.py").read_text(), "async" in way, "blind" in way
-        application = room / f"{name}.py"
+        application = path / f"{name}.py"
         application.write_text(source if awaits else twin_of(source))
         database = f"clinic_{name}_{way}".replace(" ", "_")
         with psycopg.connect(self._url.set(drivername="postgresql").render_as_string(False), autocommit=True) as to:
             to.execute(f'create database "{database}"')  # type: ignore[call-overload]
         url = self._url.set(database=database)
         own = url if awaits else url.set(drivername="postgresql+psycopg")
-        result = poolctl(
-            *("diagnose", "--quiet", *([] if blind else ["--url", url.render_as_string(False)])),
-            *("--report", "report.json", "--", sys.executable, application, name),
-            cwd=room,
-            environment={
-                "DATABASE_URL": own.render_as_string(False),
-                "PYTHONPATH": os.pathsep.join([str(APPS), *filter(None, [os.environ.get("PYTHONPATH")])]),
-                "COLUMNS": "80",
-                "NO_COLOR": "1",
-            },
-        )
-        report = json.loads((room / "report.json").read_text()) if (room / "report.json").exists() else {}
-        return Chart(result.code, report, result.out.splitlines(), result.err, application)
+        arguments = ["diagnose", "--quiet", *([] if blind else ["--url", url.render_as_string(False)])]
+        arguments += ["--report", "report.json", "--", sys.executable, str(application), name]
+        environment = {
+            "DATABASE_URL": own.render_as_string(False),
+            "PYTHONPATH": os.pathsep.join([str(APPS), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "COLUMNS": "80",
+            "NO_COLOR": "1",
+        }
+        return Room(path, application, arguments, environment)
+
+
+@dataclass(frozen=True)
+class Room:
+    """A patient that is about to be seen."""
+
+    path: Path
+    application: Path
+    arguments: list[str]
+    """Of poolctl."""
+    environment: dict[str, str]
+
+    def chart(self, result: Result) -> Chart:
+        """Return what was found."""
+        report = self.path / "report.json"
+        said = json.loads(report.read_text()) if report.exists() else {}
+        return Chart(result.code, said, result.out.splitlines(), result.err, self.application)

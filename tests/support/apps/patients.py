@@ -13,6 +13,7 @@ import time
 
 from crowd import Tasks as Crowd
 from crowd import leave
+from sqlalchemy import create_engine as create_sync_engine
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -243,6 +244,17 @@ async def blocked_loop():
         await crowd.arrive(orders, rate=100, seconds=0.6)
 
 
+async def sync_in_loop():
+    """A sync driver in a coroutine: while one request waits for the database, all do."""
+    engine = create_sync_engine(URL.replace("+asyncpg", "+psycopg"), pool_size=5, max_overflow=0)
+
+    async def orders():
+        with engine.connect() as connection:  # orders
+            connection.execute(text("select pg_sleep(0.02)"))
+
+    await crowd.arrive(orders, rate=40, seconds=4)
+
+
 async def busy_interpreter():
     """Threads that compute take turns with those whose statement has been answered."""
     engine, until = pool(3), time.monotonic() + 60
@@ -323,6 +335,18 @@ async def oversized():
 
     await crowd.arrive(orders, rate=25, seconds=4)
     await crowd.finish()
+
+
+async def endless():
+    """Like `held_idle`, until somebody has seen enough."""
+    engine = pool(5)
+
+    async def checkout():
+        async with engine.connect() as connection:  # checkout
+            await query(connection)
+            await call_partner(0.4)
+
+    await crowd.arrive(checkout, rate=30, seconds=600)
 
 
 async def hardly_used():
