@@ -20,7 +20,7 @@ from poolctl.analysis.view import View
 from poolctl.analysis.what_if import Supposition
 from poolctl.config import Settings
 from poolctl.errors import Exit
-from poolctl.trace.report import PoolSettings, Report, Sizing
+from poolctl.trace.report import PoolSettings, Report, ServerInfo, Sizing, TargetInfo
 from poolctl.trace.run import Run
 from poolctl.units import format_seconds, format_share
 
@@ -38,6 +38,8 @@ class Asked:
 
     wishes: Wishes = GRID
     supposing: Supposition | None = None
+    cores: int | None = None
+    """Of the database's machine; None: as the run knows them."""
     progress: Progress | None = None
 
 
@@ -50,7 +52,7 @@ def forecast(runs: Sequence[Run], settings: Settings, asked: Asked) -> Report:
     tested = []
     why = None
     if others:
-        known = [made for run in runs if isinstance(made := _known(run, settings), Known)]
+        known = [made for run in runs if isinstance(made := _known(run, settings, asked.cores), Known)]
         if len(known) > 1:
             tested = across(known)
             why = why_apart(tested)
@@ -59,7 +61,7 @@ def forecast(runs: Sequence[Run], settings: Settings, asked: Asked) -> Report:
 
     def sizer(view: View, objectives: Sequence[Objective]) -> Sizing:
         wanted = {"wishes": asked.wishes, "supposing": asked.supposing, "progress": asked.progress}
-        made = sized(view, objectives, **wanted)
+        made = sized(view, objectives, server=_server(view.target, asked.cores), **wanted)
         if not others:
             return made
         notes = [f"fitted to run {first.id}, the roomiest of {len(runs)}", *made.notes]
@@ -101,12 +103,17 @@ def _sentence(sizing: Sizing, best: PoolSettings, today: PoolSettings) -> str:
     return f"{said}, {format_seconds(before.wait_time_s.p95)} and {format_share(before.timeout_rate)} with today's"
 
 
-def _known(run: Run, settings: Settings) -> Known | None:
+def _server(target: TargetInfo, cores: int | None) -> ServerInfo:
+    return target.server if cores is None else dataclasses.replace(target.server, cores=cores)
+
+
+def _known(run: Run, settings: Settings, cores: int | None) -> Known | None:
     """Return the run's case; None for one that cannot be sized at all."""
     made = tables(run)
     objectives = [parse(text) for text in settings.slo or made.meta.get("objectives") or ()]
     target = target_of(made)
     view = View(made, target, settings.policy, [])
     seed = int(made.meta.get("seed") or 0)
-    case = prepare(made, view.settings, objectives, target.server, seed, most_requests=None)
+    server = _server(target, cores)
+    case = prepare(made, view.settings, objectives, server, seed, most_requests=None)
     return Known(run.id, made.meta.get("tape"), case) if isinstance(case, Case) else None

@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from poolctl.analysis.limits import NEAR, Limits
-from poolctl.analysis.regime import LONG_ENOUGH_S
+from poolctl.analysis.regime import LONG_ENOUGH_S, Regime
 from poolctl.analysis.search import HEADROOM
 from poolctl.trace.report import Backtest, Prediction
 from poolctl.units import format_seconds, format_share
@@ -97,16 +97,21 @@ def unseen_contention(case: Case, found: Found) -> bool:
     return found.size * len(case.demands) * structure.sql_share > 1.2 * structure.peak_active
 
 
+def valid_for(case: Case, regime: Regime) -> str:
+    """Say for which traffic the answer holds."""
+    whose = "the scenario's own arrivals" if case.scripted else "the traffic of this recording"
+    traffic = f"{case.requests:,} requests in {format_seconds(regime.duration_s)}"
+    scale = f"index of dispersion {regime.burstiness:.1f} over {format_seconds(regime.scale_s)}"
+    return f"valid for {whose} only: {traffic}, {scale}"
+
+
 def notes(case: Case, found: Found, predictions: list[Prediction]) -> list[str]:
     """Say what the advice holds for, and what it does not."""
     from poolctl.analysis.sizing import upper
 
     regime = found.regime
-    whose = "the scenario's own arrivals" if case.scripted else "the traffic of this recording"
-    traffic = f"{case.requests:,} requests in {format_seconds(regime.duration_s)}"
-    scale = f"index of dispersion {regime.burstiness:.1f} over {format_seconds(regime.scale_s)}"
     said = [f"what if: {case.supposed}"] if case.supposed else []
-    said.append(f"valid for {whose} only: {traffic}, {scale}")
+    said.append(valid_for(case, regime))
     said += [f"the run is short for its traffic: {each}" for each in regime.reasons]
     if case.recorded.requests < case.requests:
         said.append(f"sized on {case.recorded.requests:,} of the requests, in windows spread over the run")

@@ -38,12 +38,13 @@ class MachineUse:
         return self.others > DISTURBED * self.cores
 
 
-def machine_use(meta: Mapping[str, Any], cores: int | None) -> MachineUse | None:
-    """Return who used the machine; None where the server is elsewhere, or it was not recorded.
+def machine_use(meta: Mapping[str, Any]) -> MachineUse | None:
+    """Return who used the machine; None where the server was on another one, or nobody looked.
 
-    `cores` are those of the server's machine, known only where that is this one.
+    The run knows the cores of the server's machine only where that is the machine of the run.
     """
     said = meta.get("cpu")
+    cores = ((meta.get("target") or {}).get("server") or {}).get("cores")
     if not cores or not isinstance(said, Mapping):
         return None
     busy, ours, server = (float(said.get(f"cores_{who}") or 0.0) for who in ("busy", "ours", "server"))

@@ -128,7 +128,7 @@ def refused(
 def _advise(case: Case, text: str, tested: Backtest, progress: Progress | None) -> Sizing:
     bound = limits(case.structure, case.demands) if case.structure else Limits(0.0, 0.0, None)
     if (why := judgement.beyond_any_pool(bound)) and not case.closed:
-        return refused(text, why, tested, judgement.notes_on_model(case), no_size=True)
+        return refused(text, why, tested, _said_anyway(case), no_size=True)
     useful = MOST
     if isinstance(case.search.engine, Structural):
         useful = helpful(case.search, _grown(case))
@@ -136,7 +136,7 @@ def _advise(case: Case, text: str, tested: Backtest, progress: Progress | None) 
     least = smallest_safe(case.search, case.demands)
     if least is None:
         why = judgement.moved_into_the_database(case, useful)
-        return refused(text, why, tested, judgement.notes_on_model(case), no_size=True)
+        return refused(text, why, tested, _said_anyway(case), no_size=True)
     at, quarters = _arrivals(case, least)
     regime = judge(at, quarters, case.duration_s)
     if not case.scripted and not regime.enough:
@@ -162,6 +162,14 @@ def _advise(case: Case, text: str, tested: Backtest, progress: Progress | None) 
         rules_of_thumb(case.search, case.demands, least, _cores(case)),
         no_size=not possible,
     )
+
+
+def _said_anyway(case: Case) -> list[str]:
+    """What is said where no size helps, too: what is supposed, for which traffic, by which model."""
+    at = np.sort(pooled([demand.at_s for demand in case.demands]))
+    supposed = [f"what if: {case.supposed}"] if case.supposed else []
+    valid = judgement.valid_for(case, judge(at, [], case.duration_s))
+    return [*supposed, valid, *judgement.notes_on_model(case)]
 
 
 def smallest_safe(search: Search, demands: Sequence[Demand]) -> int | None:

@@ -186,7 +186,7 @@ def sized(view: View, objectives: Sequence[Objective], **wanted: Any) -> Sizing:
         view.tables,
         view.settings,
         objectives,
-        server=view.target.server,
+        server=wanted.pop("server", view.target.server),
         processes=int(view.tables.meta.get("processes") or 1),
         seed=int(view.tables.meta.get("seed") or 0),
         wishes=wishes,

@@ -44,7 +44,7 @@ def asked(given: dict[str, Any]) -> Asked:
         processes=_count(given["processes"], "--processes"),
         server_connections=_count(given["server_connections"], "--server-connections"),
     )
-    return Asked(wishes, None if supposing == Supposition() else supposing)
+    return Asked(wishes, None if supposing == Supposition() else supposing, _count(given["cores"], "--cores"))
 
 
 def run(

@@ -56,6 +56,9 @@ def size(
     max_overflow: Annotated[
         str | None, options.option(SIZES, "--max-overflow", "Overflows to predict at each size, as 0,5,10.", "LIST")
     ] = None,
+    cores: Annotated[
+        int | None, options.option(SIZES, "--cores", "Cores of the database's machine, where it is not this one.", "N")
+    ] = None,
     deadline: Annotated[
         str | None, options.option(SIZES, "--deadline", "The caller's own timeout: it bounds pool_timeout.", "TIME")
     ] = None,

@@ -18,8 +18,9 @@ TWO_CORES = ServerInfo("18", 100, 3, 0, 2)
 RULES = Rules(25, 0, 1.0)
 
 
-def used(busy: float, ours: float = 0.1, server: float = 0.9) -> dict[str, Any]:
-    return {"cpu": {"cores_busy": busy, "cores_ours": ours, "cores_server": server}}
+def used(busy: float, ours: float = 0.1, server: float = 0.9, cores: int | None = 2) -> dict[str, Any]:
+    spent = {"cores_busy": busy, "cores_ours": ours, "cores_server": server}
+    return {"cpu": spent, "target": {"server": {"cores": cores}}}
 
 
 def sized(truth: Truth, meta: dict[str, Any], server: ServerInfo = TWO_CORES) -> Sizing:
@@ -36,16 +37,16 @@ def sized(truth: Truth, meta: dict[str, Any], server: ServerInfo = TWO_CORES) ->
 def test_the_database_has_what_the_generator_and_others_leave_but_at_least_half(
     busy: float, left: float, disturbed: bool
 ) -> None:
-    use = machine_use(used(busy), 2)
+    use = machine_use(used(busy))
     assert use is not None
     assert use.left == pytest.approx(left)
     assert use.disturbed is disturbed
 
 
 def test_nothing_is_known_of_a_server_elsewhere_or_of_a_run_that_did_not_look() -> None:
-    assert machine_use(used(1.0), None) is None
-    assert machine_use({}, 2) is None
-    assert machine_use({"cpu": None}, 2) is None
+    assert machine_use(used(1.0, cores=None)) is None
+    assert machine_use({}) is None
+    assert machine_use({**used(1.0), "cpu": None}) is None
 
 
 def test_holds_that_need_cpu_give_no_advice_when_others_took_it() -> None:
@@ -57,7 +58,7 @@ def test_holds_that_need_cpu_give_no_advice_when_others_took_it() -> None:
     quiet = sized(truth, used(1.02))
     assert quiet.recommended is not None, quiet.reason
     assert any("1.88 cores (told)" in note for note in quiet.notes)
-    assert sized(truth, used(1.9), ServerInfo("18", 100, 3, 0)).reason != disturbed.reason
+    assert sized(truth, used(1.9, cores=None)).reason != disturbed.reason
 
 
 def test_holds_that_need_none_are_sized_all_the_same_and_it_is_said() -> None:
