@@ -98,8 +98,16 @@ def _times(report: Report) -> list[Section]:
             about,
             [page.picture(html_charts.hold_by_site(report)), page.table(tables.holding(report))],
         ),
+        ("What the server says", *_server(report)),
         ("The pool over time", f"{sentences.pool(report)}.", [page.picture(curve) or page.paragraph("No time line.")]),
     ]
+
+
+def _server(report: Report) -> tuple[str, list[str]]:
+    about = "Of leases that are open, wait for a lock, or are waited for." if report.backends else ""
+    table = page.table(tables.backends(report)) if report.backends else ""
+    blind = [f"cannot be seen: {line}" for line in report.server_blind]
+    return about, [table, page.items(blind) if blind else ""]
 
 
 def _why(report: Report) -> list[Section]:

@@ -14,8 +14,9 @@ from poolctl.analysis.backends import backends, server_blind
 from poolctl.analysis.leases import tables
 from poolctl.analysis.proxy import Proxy
 from poolctl.analysis.sessions import Sessions
-from poolctl.analysis.summary import target_of
+from poolctl.analysis.summary import analyse, target_of
 from poolctl.analysis.view import View, looked_around
+from poolctl.report import render
 from poolctl.trace.report import Finding, Severity
 from poolctl.watch.around import add_log
 
@@ -264,3 +265,16 @@ def test_much_idling_in_transactions_is_a_note(tmp_path: Path) -> None:
     [found] = said("PC503", tmp_path, leases=LEASES, around={"server.jsonl": lines})
     assert found.severity is Severity.INFO
     assert found.title == "80.0 % of the sessions in a transaction were idle in it"
+
+
+@pytest.mark.parametrize("kind", ["console", "markdown", "html"])
+def test_every_format_for_people_shows_what_the_server_says_and_what_it_does_not(tmp_path: Path, kind: str) -> None:
+    lines = [queue(at, query="select <b> from t") for at in (3.0, 4.0)]
+    run = write_run(
+        tmp_path, [HOLDER, WAITER], duration=10.0, around={"server.jsonl": lines}, server_blind=["whose they are"]
+    )
+    shown = render(analyse(run), kind, width=120)
+    assert "What the server says" in shown
+    assert "71" in shown
+    assert "cannot be seen: whose they are" in shown
+    assert ("<b>" in shown) == (kind != "html")
