@@ -45,7 +45,7 @@ def _take(watch: Watch, record: Any, fairy: Any, pool: Any) -> bool:
     watch.leases[id(fairy)] = lease
     gone = fairy._connection_record is not record or record.fairy_ref is None or record.fairy_ref() is not fairy
     if gone and watch.leases.pop(id(fairy), None) is lease:  # it went back while we looked, before the lease was there
-        lease.closing_at = lease.reset_at = monotonic_ns()
+        lease.closing_at = monotonic_ns()
         watch.end(lease, lease.closing_at)
     return True
 

@@ -47,10 +47,12 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
     next_number, scope_now, failed = recorder.lease_number, current_scope.get, recorder.count_error
 
     def connect(self: Any) -> Any:  # noqa: C901 - each call less is a hundredth of a `select 1`
-        number = 0
         try:
             requested_at = monotonic_ns()
-            state = pools.get(id(self)) or watch.pool(self)
+            try:
+                state = pools[id(self)]
+            except KeyError:
+                state = watch.pool(self)
             if state.owner is owner:
                 if state.is_async:
                     try:
@@ -59,7 +61,8 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
                     except ValueError:
                         task, who = running_task()
                     try:
-                        frame = recorder.getcurrent().parent.gr_frame.f_back
+                        # Who awaits the greenlet is SQLAlchemy, or nobody we know: look from its caller on.
+                        frame = recorder.getcurrent().parent.gr_frame.f_back.f_back
                         while (code := id(frame.f_code)) in skipped:
                             frame = frame.f_back
                         site = codes[code, frame.f_lasti]
@@ -69,25 +72,27 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
                 else:
                     task, who, site = None, get_ident(), recorder.site(False)
                 waiting, held, opened = state.waiting, state.checked_out, state.open
-                lease_number = next_number()
-                told = opened <= held  # nothing idle: it may take long, so say now that it began
+                number = next_number()
                 scope = scope_now()
-                intended_at = context = item = 0
+                told = False
+                context = intended_at = item = 0
                 if scope is not None:
                     intended_at, context, item = scope.intended_at, recorder.context(scope.name), scope.item
                     site = site if scope.site is None else recorder.site_of(scope.site)
-                    told = told or intended_at > 0 or item > 0
-                if told:
+                if opened <= held or intended_at or item:  # nothing idle: it may take long, so say now that it began
+                    told = True
                     recorder.ring.write(
-                        _REQUEST, requested_at, lease_number, 0, state.number, site,
+                        _REQUEST, requested_at, number, 0, state.number, site,
                         intended_at, who, context, item, waiting, held, opened if opened > 0 else 0,
                     )  # fmt: skip
-                number = lease_number
                 if watch.opentelemetry is not None:
                     watch.trace(number, requested_at, state, site)
                 if not number & _SAMPLE_MASK:
                     watch.sampled(requested_at)
+            else:
+                number = 0
         except Exception:
+            number = 0
             failed()
         if not number:
             return original(self)
@@ -98,7 +103,7 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
                 if not told:
                     recorder.ring.write(
                         _REQUEST, requested_at, number, 0, state.number, site,
-                        intended_at, who, context, item, waiting, held, opened if opened > 0 else 0,
+                        0, who, context, 0, waiting, held, opened,
                     )  # fmt: skip
                 _refuse(watch, state, number, site, requested_at, error)
             except Exception:
@@ -111,27 +116,28 @@ def connect(watch: Watch, original: Callable[..., Any], owner: Any) -> Callable[
             lease.pool = state
             lease.site = site
             lease.task = None if task is None else ref(task)
-            lease.started_at = lease.ended_at = lease.control_at = lease.control_ended_at = acquired_at
+            lease.started_at = lease.control_at = acquired_at
             lease.statement = NO_STATEMENT
-            lease.sql = lease.closing_at = 0
+            lease.took = lease.control_took = lease.sql = lease.reset = lease.closing_at = 0
             lease.in_sql = lease.sampled = False
             lease.plain = True
-            lease.connection = connection = connections.get(id(fairy.dbapi_connection)) or watch.found(
-                fairy._connection_record, state
-            )
+            try:
+                connection = connections[id(fairy.dbapi_connection)]
+            except KeyError:
+                connection = watch.found(fairy._connection_record, state)
+            lease.connection = connection
             state.checked_out = out = state.checked_out + 1
             flags = OVERFLOW if out > state.size else 0
             if connection.news:
                 flags |= watch.news(lease, fairy)
-            note = spent.pop(id(fairy._connection_record), None) if spent else None
-            if told or note is not None:
+            if told or spent:
                 wait = dial = ping = 0
                 if not told:
                     recorder.ring.write(
                         _REQUEST, requested_at, number, 0, state.number, site,
-                        intended_at, who, context, item, waiting, held, opened,
+                        0, who, context, 0, waiting, held, opened,
                     )  # fmt: skip
-                if note is not None:
+                if (note := spent.pop(id(fairy._connection_record), None)) is not None:
                     wait, dial, ping = watch.settle(note, requested_at, number, state, site)
                 recorder.ring.write(
                     _CHECKOUT, acquired_at, number, flags, state.number, site,
@@ -185,25 +191,29 @@ def do_get(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., 
     pools, spent, failed = watch.pools, watch.spent, watch.recorder.count_error
 
     def _do_get(self: Any) -> Any:
-        state = pools.get(id(self))
-        if state is None:
+        try:
+            state = pools[id(self)]
+            # An async pool that has one to give gives it at once. Our own counts do not know what others just took.
+            at_once = state.is_async and self._pool._queue._queue and self._overflow < self._max_overflow
+        except KeyError:
             return original(self)
-        queued = state.open <= state.checked_out  # nothing idle that we know of; how long it takes is measured anyway
-        if queued:
-            state.waiting += 1
+        except AttributeError:
+            at_once = False
+        if at_once:
+            return original(self)
+        state.waiting += 1
         started_at = monotonic_ns()
         try:
             record = original(self)
         except BaseException as error:
-            state.waiting -= queued
+            state.waiting -= 1
             try:
                 watch.spend(id(error), started_at).wait = monotonic_ns() - started_at
             except Exception:
                 failed()
             raise
         took = monotonic_ns() - started_at
-        if queued:
-            state.waiting -= 1
+        state.waiting -= 1
         if took >= WAIT_WORTH_NS or spent:
             try:
                 note = watch.spend(id(record), started_at)

@@ -32,7 +32,7 @@ def finalize(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...
         lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
         if lease is None:
             return original(conn, record, pool, ref, echo, transaction_was_reset, fairy)
-        lease.closing_at = lease.reset_at = monotonic_ns()
+        lease.closing_at = monotonic_ns()
         if not lease.pool.is_async:
             lease.returned_at = 0
             returning[lease.record] = lease
@@ -53,7 +53,7 @@ def finalize(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...
         lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
         if lease is None:
             return original(conn, record, pool, echo, transaction_was_reset, fairy, is_gc_cleanup)
-        lease.closing_at = lease.reset_at = monotonic_ns()
+        lease.closing_at = monotonic_ns()
         if not lease.pool.is_async:
             lease.returned_at = 0
             returning[lease.record] = lease
@@ -67,7 +67,7 @@ def finalize(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...
         lease = leases.get(id(fairy)) if fairy is not None else _collected(watch, record)
         if lease is None:
             return original(conn, record, *args, **more)
-        lease.closing_at = lease.reset_at = monotonic_ns()
+        lease.closing_at = monotonic_ns()
         if not lease.pool.is_async:
             lease.returned_at = 0
             returning[lease.record] = lease
@@ -121,12 +121,11 @@ def _give_back(watch: Watch) -> Callable[[Lease, Any], None]:
                 state.checked_out -= 1
                 ring = recorder.ring
                 ring.following = (sequence := ring.following) + 1
-                started_at, control_at, closing_at = lease.started_at, lease.control_at, lease.closing_at
                 try:
                     PACK_RETURNED(
                         ring.body, (sequence & ring.mask) << 6, ended_at, lease.number, RETURNED, 0, state.number,
-                        lease.site, ended_at - started_at, lease.ended_at - started_at, ended_at - control_at,
-                        lease.control_ended_at - control_at, ended_at - closing_at, lease.reset_at - closing_at,
+                        lease.site, ended_at - lease.started_at, lease.took, ended_at - lease.control_at,
+                        lease.control_took, ended_at - lease.closing_at, lease.reset,
                         lease.statement, lease.sql, sequence,
                     )  # fmt: skip
                 except struct.error:  # four seconds have passed since
@@ -149,8 +148,7 @@ def return_record(watch: Watch, original: Callable[..., Any], _: Any) -> Callabl
     returning = watch.returning
 
     def _return_conn(self: Any, record: Any) -> Any:
-        lease = returning.pop(id(record), None) if returning else None
-        if lease is None:
+        if not returning or (lease := returning.pop(id(record), None)) is None:
             return original(self, record)
         lease.returned_at = monotonic_ns()
         was_open = record.dbapi_connection is not None

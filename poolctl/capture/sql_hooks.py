@@ -46,12 +46,15 @@ def execute(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[...,
         try:
             ended_at = monotonic_ns()
             lease.in_sql = False
-            if lease.statement != NO_STATEMENT or ended_at - lease.ended_at >= TOGETHER_NS:
+            if lease.statement != NO_STATEMENT or ended_at - lease.started_at >= TOGETHER_NS:
                 watch.worked(lease, started_at, ended_at, recorder.statement(statement))
             else:
                 lease.started_at = started_at
-                lease.ended_at = ended_at
-                lease.statement = numbers.get(statement) or recorder.statement(statement)
+                lease.took = ended_at - started_at
+                try:
+                    lease.statement = numbers[statement]
+                except (KeyError, TypeError):
+                    lease.statement = recorder.statement(statement)
             if lease.sampled:
                 watch.overhead(ended_at)
         except Exception:
@@ -95,12 +98,12 @@ def end_transaction(watch: Watch, original: Callable[..., Any], _: Any) -> Calla
             ended_at = monotonic_ns()
             lease.in_sql = False
             if lease.closing_at:
-                lease.reset_at = ended_at
-            elif lease.control_at != lease.control_ended_at or ended_at - lease.control_at >= TOGETHER_NS:
+                lease.reset = ended_at - lease.closing_at
+            elif lease.control_took or ended_at - lease.control_at >= TOGETHER_NS:
                 watch.worked(lease, started_at, ended_at, 0, CONTROL)
             else:
                 lease.control_at = started_at
-                lease.control_ended_at = ended_at
+                lease.control_took = ended_at - started_at
             if lease.sampled:
                 watch.overhead(ended_at)
         except Exception:
@@ -155,7 +158,7 @@ def _worked(watch: Watch, lease: Lease, started_at: int, flags: int, text: Any, 
                 lease.unfold()
                 lease.flags |= CANCELLED
         if lease.closing_at:
-            lease.reset_at = now
+            lease.reset = now - lease.closing_at
         else:
             watch.worked(lease, started_at, now, 0 if text is None else watch.recorder.statement(text), flags, why)
     except Exception:

@@ -24,9 +24,8 @@ class Lease:
         "closing_at",
         "connection",
         "control_at",
-        "control_ended_at",
+        "control_took",
         "detached",
-        "ended_at",
         "flags",
         "guard",
         "in_sql",
@@ -34,7 +33,7 @@ class Lease:
         "number",
         "plain",
         "pool",
-        "reset_at",
+        "reset",
         "returned_at",
         "sampled",
         "site",
@@ -43,6 +42,7 @@ class Lease:
         "statement",
         "statements",
         "task",
+        "took",
         "transactions",
     )
 
@@ -57,18 +57,18 @@ class Lease:
     statement: int
     """Number of the statement that waits to be written; NO_STATEMENT when none does."""
     started_at: int
-    """Of that statement. Without one: when the last record was written, as the other three."""
-    ended_at: int
+    """Of that statement. Without one: when the last record was written."""
+    took: int
     control_at: int
-    """When the commit or rollback began that waits to be written."""
-    control_ended_at: int
-    """Later than `control_at` exactly when one waits."""
+    """When the commit or rollback began that waits to be written. Without one: as `started_at`."""
+    control_took: int
+    """0 when none waits."""
     sql: int
     """Nanoseconds of what does not wait: written already, or not worth a record."""
     closing_at: int
     """When the return began, 0 before."""
-    reset_at: int
-    """When the reset on return ended; `closing_at` without one."""
+    reset: int
+    """From there to the end of the reset on return, 0 without one."""
     sampled: bool
     """Whether capture times itself in this lease."""
     returned_at: int
@@ -109,8 +109,8 @@ def begin(number: int, pool: PoolState, site: int, connection: ConnectionState, 
     lease.in_sql = lease.sampled = False
     lease.plain = True
     lease.statement = NO_STATEMENT
-    lease.started_at = lease.ended_at = lease.control_at = lease.control_ended_at = at
-    lease.sql = lease.closing_at = 0
+    lease.started_at = lease.control_at = at
+    lease.took = lease.control_took = lease.sql = lease.reset = lease.closing_at = 0
     return lease
 
 

@@ -147,7 +147,7 @@ class Watch(Connections):
     def worked(self, lease: Lease, started_at: int, at: int, statement: int, flags: int = 0, why: int = 0) -> None:
         """The database worked for the holder; what waits is written, and this, too. `statement` 0 for a control."""
         lease.unfold()
-        unused_since = max(lease.ended_at, lease.control_ended_at)
+        unused_since = max(lease.started_at + lease.took, lease.control_at + lease.control_took)
         self.flush(lease, at)
         self._count(lease, at - started_at, flags)
         if started_at - unused_since >= IDLE_WORTH_NS:
@@ -163,18 +163,18 @@ class Watch(Connections):
         two answers of the database finds the caches cold, and one record costs half of two. So they are seen with the
         lease's next record, at the latest with its end.
         """
-        controlled = lease.control_at != lease.control_ended_at
-        waiting = [(lease.control_at, lease.control_ended_at, CONTROL, 0)] if controlled else []
+        waiting = [(lease.control_at, lease.control_took, CONTROL, 0)] if lease.control_took else []
         if lease.statement != NO_STATEMENT:
             first = 0 if lease.started_at <= lease.control_at else len(waiting)
-            waiting.insert(first, (lease.started_at, lease.ended_at, 0, lease.statement))
-        for started_at, ended_at, flags, statement in waiting:
-            self._count(lease, ended_at - started_at, flags)
+            waiting.insert(first, (lease.started_at, lease.took, 0, lease.statement))
+        for started_at, took, flags, statement in waiting:
+            self._count(lease, took, flags)
             self.recorder.ring.write(
-                Kind.STATEMENT, ended_at, lease.number, flags, lease.pool.number, lease.site,
+                Kind.STATEMENT, started_at + took, lease.number, flags, lease.pool.number, lease.site,
                 started_at, statement, 0, 0, 0,
             )  # fmt: skip
-        lease.started_at = lease.ended_at = lease.control_at = lease.control_ended_at = at
+        lease.started_at = lease.control_at = at
+        lease.took = lease.control_took = 0
         lease.statement = NO_STATEMENT
 
     def _count(self, lease: Lease, took: int, flags: int) -> None:
@@ -193,9 +193,9 @@ class Watch(Connections):
         ring, number, pool, site, closing_at = (
             self.recorder.ring, lease.number, lease.pool, lease.site, lease.closing_at,
         )  # fmt: skip
-        reset = lease.reset_at - closing_at
+        reset = lease.reset
         if reset >= RESET_WORTH_NS:
-            ring.write(Kind.RESET, lease.reset_at, number, 0, pool.number, site, closing_at, 0, 0, 0)
+            ring.write(Kind.RESET, closing_at + reset, number, 0, pool.number, site, closing_at, 0, 0, 0)
         transactions = lease.transactions + (reset > 0 and lease.in_transaction)
         what = lease.sql, reset, at - closing_at, lease.statements, transactions
         if sequence:
@@ -243,7 +243,7 @@ class Watch(Connections):
                     del self.leases[key]
                     lease.unfold()
                     lease.flags |= ABANDONED
-                    lease.closing_at = lease.reset_at = monotonic_ns()
+                    lease.closing_at = monotonic_ns()
                     self.end(lease, lease.closing_at)
             except Exception:
                 self.recorder.count_error()
@@ -252,18 +252,24 @@ class Watch(Connections):
 
     def trace(self, number: int, at: int, state: PoolState, site: int) -> None:
         """Record the OpenTelemetry span in which a request is made. The application imported it, or it is not here."""
-        span = self.opentelemetry.get_current_span().get_span_context()
-        if span.is_valid:
-            high, low = span.trace_id >> 64, span.trace_id & 0xFFFFFFFFFFFFFFFF
-            self.recorder.ring.write(Kind.TRACE, at, number, 0, state.number, site, high, low, span.span_id, 0)
+        try:
+            span = self.opentelemetry.get_current_span().get_span_context()
+            if span.is_valid:
+                high, low = span.trace_id >> 64, span.trace_id & 0xFFFFFFFFFFFFFFFF
+                self.recorder.ring.write(Kind.TRACE, at, number, 0, state.number, site, high, low, span.span_id, 0)
+        except Exception:  # the request is told already: its answer must be, too
+            self.recorder.count_error()
 
     def sampled(self, since: int) -> None:
         """A lease begins in which capture times itself."""
-        self.recorder.ring.counters[SAMPLED] += 1
-        self.overhead(since)
+        try:
+            self.recorder.ring.counters[SAMPLED] += 1
+            self.overhead(since)
+            for callback in self.on_sample:
+                callback()
+        except Exception:
+            self.recorder.count_error()
 
     def overhead(self, since: int) -> None:
         """Count the time since then as capture's own."""
         self.recorder.ring.counters[OVERHEAD] += monotonic_ns() - since
-        for callback in self.on_sample:
-            callback()

@@ -56,7 +56,7 @@ then 16 bits each waiting and checked_out, then open, context.
 RETURNED (`at` is the end): 32 bits each: for the statement, the end of the transaction and the return, how long before
 `at` it began and how long it took (the return: its reset; 0 for what was not); number of the statement; other sql time.
 """
-NO_STATEMENT = 0xFFFFFFFF
+NO_STATEMENT = (1 << 30) - 1  # CPython compares ints of up to 30 bits without a call
 """The statement's number in RETURNED when there was none; 0 is one without a name."""
 RESET_WORTH_NS = 20_000
 """A shorter reset gets no record of its own; the CHECKIN carries its time anyway."""
