@@ -142,9 +142,13 @@ def watch_while(sick: Patient, plan: WatchPlan, seconds: float = 2.5) -> Run:
     """Observe, and make the application suffer meanwhile; Ctrl-C ends the window when that is done."""
 
     def suffer() -> None:
-        sick.wait_until_up()
-        while not list(plan.runs_dir.glob("*/run.json")):  # the window has not begun
+        # Nothing is asked before the window has begun: what is under way then is seen as held since before.
+        until = time.monotonic() + 120
+        while not list(plan.runs_dir.glob("*/run.json")):
+            if time.monotonic() > until:
+                return  # `observe` has given up, and says why
             time.sleep(0.05)
+        sick.wait_until_up()
         sick.suffer(seconds)
         os.kill(os.getpid(), signal.SIGINT)
 
