@@ -15,7 +15,8 @@ How to fix it
 
 When it is wrong
     A minute without a dead connection says little about the night: across proxies, firewalls and failovers the test is
-    an insurance, and the cost it names is the premium.
+    an insurance, and the cost it names is the premium. A restart of the server kills connections in their first
+    statement, too: those no test would have caught.
 """
 
 from __future__ import annotations
