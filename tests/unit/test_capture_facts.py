@@ -33,7 +33,7 @@ def test_a_dialect_that_cannot_be_referred_to_has_a_number_all_the_same() -> Non
 
 
 def test_a_sync_pool_says_whether_an_event_loop_runs_where_it_is_met() -> None:
-    engine = sa.create_engine("sqlite:///x?password=hunter22")
+    engine = sa.create_engine("postgresql+psycopg://me:hunter22@db/shop")
 
     async def met() -> bool:
         return bool(describe_pool(engine.pool, engine)["in_loop"])
@@ -41,4 +41,5 @@ def test_a_sync_pool_says_whether_an_event_loop_runs_where_it_is_met() -> None:
     assert describe_pool(engine.pool, engine)["in_loop"] is False
     assert asyncio.run(met()) is True
     assert describe_pool(engine.pool, engine)["async"] is False
+    assert describe_pool(engine.pool, engine)["url"] == "postgresql+psycopg://me@db/shop"
     assert "hunter22" not in str(describe_pool(engine.pool, engine))
