@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from poolctl.errors import ConfigError, PoolctlError, TargetError, UsageError
 from poolctl.redact import scrub
 
-EXTRAS = {"asyncmy": "mysql", "aiosqlite": "sqlite", "psycopg": "psycopg"}
+EXTRAS = {"asyncmy": "mysql", "pymysql": "mysql", "aiosqlite": "sqlite", "psycopg": "psycopg"}
 """Driver module → extra of poolctl that installs it."""
 
 

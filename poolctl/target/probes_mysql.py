@@ -29,6 +29,8 @@ SESSIONS = """
     where id <> connection_id() and command not in ('Daemon', 'Binlog Dump', 'Slave_SQL', 'Slave_IO', 'Slave_worker')
       and user not in ('system user', 'event_scheduler')"""
 
+NO_TRANSACTIONS = "transactions, and who blocks whom (grant PROCESS to see them)"
+
 TRANSACTIONS = """
     select trx_mysql_thread_id as id, trx_state as state, timestampdiff(second, trx_started, now()) as transaction_s,
            timestampdiff(second, trx_wait_started, now()) as waited_s
@@ -72,7 +74,10 @@ def sample(connection: Connection) -> dict[str, Any]:
     """Return the sessions of others right now."""
     status = _status(connection)
     listed = rows(connection, SESSIONS)
-    made = sample_of(_backends(listed, _transactions(connection), _lock_waits(connection)))
+    transactions, waits = _transactions(connection), _lock_waits(connection)
+    made = sample_of(_backends(listed, transactions or {}, waits or {}))
+    if transactions is None or waits is None:
+        made["unseen"] = [NO_TRANSACTIONS]
     if not any(row.sees_all for row in listed):
         made["hidden"] = max(0, _others(status) - made["sessions"])
         made["sessions"] += made["hidden"]
@@ -112,20 +117,21 @@ def _backends(
     return made
 
 
-def _transactions(connection: Connection) -> dict[int, tuple[str, float, float | None]]:
-    """Connection id -> state and age of its transaction, and for how long it has waited for a lock."""
+def _transactions(connection: Connection) -> dict[int, tuple[str, float, float | None]] | None:
+    """Connection id -> state and age of its transaction, and for how long it has waited for a lock; None: refused."""
     try:
         found = rows(connection, TRANSACTIONS)
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
-        return {}  # PROCESS is missing: the sample's `hidden` says it
+        return None
     return {
         int(row.id): (str(row.state), max(0.0, float(row.transaction_s or 0)), seconds(row.waited_s)) for row in found
     }
 
 
-def _lock_waits(connection: Connection) -> dict[int, list[int]]:
+def _lock_waits(connection: Connection) -> dict[int, list[int]] | None:
+    """Connection id -> those that it waits for; None: refused."""
     found: dict[int, list[int]] = defaultdict(list)
     for statement in LOCKS if getattr(connection.dialect, "is_mariadb", False) else reversed(LOCKS):
         try:
@@ -135,8 +141,8 @@ def _lock_waits(connection: Connection) -> dict[int, list[int]]:
             if error.connection_invalidated:
                 raise
             continue  # the other server's tables, or PROCESS is missing
-        break
-    return {pid: sorted(set(holders)) for pid, holders in found.items()}
+        return {pid: sorted(set(holders)) for pid, holders in found.items()}
+    return None
 
 
 def _status(connection: Connection) -> dict[str, str]:

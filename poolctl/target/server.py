@@ -90,6 +90,8 @@ class ServerWatch:
             raise self.lost from None
         if sample is not None:
             sample["connects"] = self.connects
+            for line in sample.pop("unseen", ()):
+                self._add_blind(line)
             if sample["hidden"]:
                 self._add_blind(probes.HIDDEN)
         return sample

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from command import poolctl
 from pgbouncer import PgBouncer
 from sick_apps import site_of
-from watched import Watched, found
+from watched import APP, Watched, found
 
 from poolctl.policy import Policy
 from poolctl.report import render
@@ -65,19 +66,29 @@ def test_a_proxy_that_starves_and_is_restarted_is_named(own: EmbeddedPostgres, t
     assert found(report, "PC505") is None, "the server was there all the time"
 
 
-def test_a_proxy_that_is_large_enough_is_not(own: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_a_proxy_that_is_large_enough_is_not_and_the_command_line_asks_it_too(
+    own: EmbeddedPostgres, tmp_path: Path
+) -> None:
     with PgBouncer(own, default_pool_size=12) as proxy:
-        report = Watched(tmp_path).report(
-            "busy",
-            proxy.url,
-            lambda watched: watched.until("proxy.jsonl", lambda lines: len(lines) >= 4),
-            engine={"pool_size": 8, "max_overflow": 0},
-            server=own.url,
-            proxy=proxy.console,
-            proxy_log=proxy.log,
+        told = poolctl(
+            *("diagnose", "--url", own.url, "--proxy", proxy.console, "--proxy-log", proxy.log, "--window", "4s"),
+            *("--format", "json", "--quiet", "--", sys.executable, APP, "busy"),
+            cwd=tmp_path,
+            environment={
+                "DATABASE_URL": proxy.url,
+                "STOP": str(tmp_path / "stop"),
+                "ENGINE": json.dumps({"pool_size": 8, "max_overflow": 0}),
+            },
         )
-    assert {finding.code for finding in report.findings} & {"PC404", "PC504", "PC505", "PC506", "PC507"} == set()
-    assert "proxy" not in report.summary
+    assert told.code == 0, told.err
+    report = json.loads(told.out)
+    ours = {"PC404", "PC504", "PC505", "PC506", "PC507"}
+    assert {finding["code"] for finding in report["findings"]} & ours == set()
+    assert "proxy" not in report["summary"]
+    assert any(line.startswith("PgBouncer: clients waited") for line in report["evidence"])
+    [run] = tmp_path.glob(".poolctl/runs/2*")
+    assert len((run / "proxy.jsonl").read_text().splitlines()) >= 2
+    assert (run / "proxy-log.jsonl").exists()
 
 
 def test_clients_that_the_proxy_closes_for_idling_are_matched_with_what_was_lost(

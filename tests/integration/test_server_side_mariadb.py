@@ -14,7 +14,7 @@ from sick_apps import site_of
 from watched import Watched, found
 
 from poolctl.policy import Policy
-from poolctl.target import probes
+from poolctl.target import probes, probes_mysql
 from poolctl.target.server import ServerWatch
 from poolctl.target.spec import TargetSpec
 
@@ -111,9 +111,7 @@ def test_every_driver_shows_the_same_server(hasty: MariaDB, driver: str) -> None
         assert sample["uptime_s"] >= 0
         assert watch.blind == []
         with pytest.raises(Exception, match="READ ONLY"):
-            watch._ask(
-                watch._beside.ask(lambda connection: probes.probes_mysql.rows(connection, "create table x (n int)"))
-            )
+            watch._ask(watch._beside.ask(lambda connection: probes_mysql.rows(connection, "create table x (n int)")))
 
 
 def test_a_role_that_may_not_see_others_says_so(hasty: MariaDB) -> None:
@@ -125,4 +123,4 @@ def test_a_role_that_may_not_see_others_says_so(hasty: MariaDB) -> None:
         assert sample is not None
         assert sample["hidden"] >= 1
         assert sample["sessions"] >= sample["hidden"]
-        assert watch.blind == [probes.HIDDEN]
+        assert watch.blind == [probes_mysql.NO_TRANSACTIONS, probes.HIDDEN]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthesis import WALL, Lease, write_run
+from synthesis import WALL, Lease, through_pool, write_run
 
 from poolctl.analysis import findings
 from poolctl.analysis.backends import backends, server_blind
@@ -245,6 +245,24 @@ def test_a_log_can_be_laid_beside_a_run_afterwards(tmp_path: Path) -> None:
     made = tables(run)
     view = View(made, target_of(made), **looked_around(run.path))
     assert Proxy(view).closed() == [(pytest.approx(4.0), "client_idle_timeout")]
+
+
+@pytest.mark.parametrize("size", [4, 15])
+def test_the_verdict_names_the_proxy_that_starves_whether_or_not_anybody_waits_for_the_pool(
+    tmp_path: Path, size: int
+) -> None:
+    pool = {"database": "d", "user": "u", "cl_active": 2, "cl_waiting": 6, "sv_active": 2, "sv_login": 0}
+    lines = [{"at": at, "pools": [{**pool, "maxwait_s": 0.9, "pool_size": 2}]} for at in range(30)]
+    leases = through_pool([(n * 0.05, 0.21) for n in range(600)], size)
+    told = {"settings": {"pool_size": size, "max_overflow": 0}, "duration": 33.0, "command": "diagnose", "load": None}
+    report = analyse(write_run(tmp_path, leases, around={"proxy.jsonl": lines}, proxy={}, **told))
+    assert (report.pool.peak_waiting or 0) > 0 or size == 15
+    assert report.verdict == "too small"
+    assert report.summary.startswith("The proxy's pool is too small, not the application's: ")
+    assert "PgBouncer's pool of 2 server connections for d/u starves" in report.summary
+    assert report.next_step == "default_pool_size = 8 (today 2)"
+    quiet = {"proxy.jsonl": [{**line, "pools": []} for line in lines]}
+    assert "proxy" not in analyse(write_run(tmp_path / "quiet", leases, around=quiet, **told)).summary
 
 
 def test_strangers_of_the_same_user_are_a_note_for_a_command_that_was_watched_whole(tmp_path: Path) -> None:

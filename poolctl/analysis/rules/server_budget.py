@@ -48,6 +48,8 @@ def check(view: View) -> Iterator[Finding]:
         f"max_connections {server.max_connections} − {reserved} reserved − {others} of others = {budget}",
         f"the pools may open {wanted:g}",
     ]
+    if server.max_used_connections is not None:
+        evidence.append(f"most at once since the server started: {server.max_used_connections}")
     fits = f"pool_size + max_overflow ≤ {max(1, budget // processes)} a process (half of it with rolling deploys)"
     if wanted > budget:
         yield RULE.finding(f"{processes} × {each:g} connections may be asked for, {budget} are there", evidence, fits)
