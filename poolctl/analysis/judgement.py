@@ -118,6 +118,9 @@ def notes(case: Case, found: Found, predictions: list[Prediction]) -> list[str]:
     if found.resampled:
         low, high = upper(found.resampled, 0.05), upper(found.resampled, 0.95)
         said.append(f"90 % of the resamples of this run ask for {low} to {high} connections")
+    if found.by_goal:
+        asked = ", ".join(f"{text}: {'no size' if size is None else size}" for text, size in found.by_goal.items())
+        said.append(f"smallest size for each objective alone: {asked}")
     if case.floor > 1:
         said.append(
             f"tasks hold several connections at once: with fewer than {case.floor} they can block each other for good, "

@@ -8,7 +8,7 @@ speak for its own traffic, no advice is given. Knows nothing of formats.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -52,6 +52,8 @@ class Found:
     limits: Limits
     slower: dict[float, int | None]
     """Sizes for slower SQL, by factor."""
+    by_goal: dict[str, int | None] = field(default_factory=dict)
+    """The smallest size for each goal alone, with the model's error as a margin."""
     floor: int = 1
     """Below this, tasks that hold several connections at once can block each other."""
 
@@ -143,7 +145,7 @@ def _advise(case: Case, text: str, tested: Backtest, progress: Progress | None) 
         return refused(text, f"no advice: {regime.reasons[0]}", tested, regime.reasons[1:])
     roomy = with_headroom(case.search, case.demands, least, case.seed)
     resampled, slower = _resampled(case, regime, least, progress), _slower(case, least)
-    found = Found(least, roomy, useful, resampled, regime, bound, slower, case.floor)
+    found = Found(least, roomy, useful, resampled, regime, bound, slower, _by_goal(case, least), case.floor)
     chosen = settle(case, case.search.at(_grown(case), found.size), found.size)
     predictions = predicted(case, chosen.settings, found.size, progress)
     notes = judgement.notes(case, found, predictions) + chosen.notes
@@ -164,6 +166,14 @@ def _advise(case: Case, text: str, tested: Backtest, progress: Progress | None) 
     )
 
 
+def _by_goal(case: Case, least: int) -> dict[str, int | None]:
+    """Return the smallest safe size for each goal alone; with one goal there is nothing to tell apart."""
+    goals = case.search.goals
+    if len(goals) < 2:
+        return {}
+    return {goal.text: smallest_safe(replace(case.search, goals=[goal]), case.demands, least) for goal in goals}
+
+
 def _said_anyway(case: Case) -> list[str]:
     """What is said where no size helps, too: what is supposed, for which traffic, by which model."""
     at = np.sort(pooled([demand.at_s for demand in case.demands]))
@@ -172,11 +182,11 @@ def _said_anyway(case: Case) -> list[str]:
     return [*supposed, valid, *judgement.notes_on_model(case)]
 
 
-def smallest_safe(search: Search, demands: Sequence[Demand]) -> int | None:
+def smallest_safe(search: Search, demands: Sequence[Demand], guess: int = 8) -> int | None:
     """Return the smallest size that meets the goals with the model's own error as a margin; without one where only
     that is possible."""
     margin = MARGIN_DATABASE if isinstance(search.engine, Structural) else MARGIN_CONSTANT
-    return replace(search, margin=margin).smallest(demands) or search.smallest(demands)
+    return replace(search, margin=margin).smallest(demands, guess) or search.smallest(demands, guess)
 
 
 def _arrivals(case: Case, size: int) -> tuple[Floats, list[int]]:

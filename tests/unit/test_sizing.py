@@ -240,3 +240,13 @@ def test_in_nine_of_ten_fresh_seeds_of_the_same_bursts_the_recommendation_holds(
         hold = holds(len(fresh), seed + 100)
         held += smallest(fresh, hold) <= chosen <= smallest(fresh, hold) + 5
     assert held >= 9
+
+
+def test_each_objective_says_which_size_it_alone_would_need() -> None:
+    at = poisson(60, 60, 21)
+    goals = ["p95 wait < 5ms", "p95 wait < 300ms", "rate timeouts < 0.1%"]
+    sizing = recommend(tables(at, holds(len(at), 21), Rules(20, 0, 1.0)), settings(Rules(20, 0, 1.0)), goals)
+    said = next(note for note in sizing.notes if note.startswith("smallest size for each objective alone"))
+    strict, lax, lost = (int(part.rsplit(" ", 1)[1]) for part in said.split(", "))
+    assert strict > lax >= lost - 1
+    assert f": {strict} meets the objective" in sizing.reason
