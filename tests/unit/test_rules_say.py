@@ -231,6 +231,14 @@ def parse_wait(line: str) -> float:
     return parse_duration(line.rpartition("p95 wait ")[2].removeprefix("would be ").removeprefix("is "))
 
 
+def test_where_few_requests_waited_the_longest_wait_says_what_a_release_would_change(tmp_path: Path) -> None:
+    work = [(1.0, 3.0), *((1.1 + k * 0.01, 0.01) for k in range(5)), *((10.0 + k * 0.1, 0.01) for k in range(400))]
+    leases = through_pool(work, size=1, sql=0.01, site=lambda k: EXPORT if k == 0 else "app/orders.py:42 handler")
+    text = said("PC303", tmp_path, leases=leases, settings={"pool_size": 1, "max_overflow": 0})
+    assert "replayed as it was, the p99 wait is 2.9" in text
+    assert "before what is not SQL: the p99 wait would be 0 ms" in text
+
+
 def test_nothing_is_claimed_where_the_model_does_not_reproduce_the_run(tmp_path: Path) -> None:
     recorded = queueing()
     recorded["settings"] = {"pool_size": 30, "max_overflow": 0}  # not the pool that made these waits

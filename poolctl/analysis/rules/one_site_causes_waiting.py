@@ -4,8 +4,8 @@ What it detects
     A site and context that held connections during more than half of the others' waiting (shared out evenly among those
     who held at the time), and during half as much again as its share of the checkouts would explain. The run is
     replayed in the pool model as if that site gave its connections back as soon as its SQL is done, and as if its work
-    had a pool of its own: what the p95 wait would have been. Where the model does not reproduce the run as it was,
-    nothing is claimed.
+    had a pool of its own: what the p95 wait (where few requests waited, the p99 or the longest) would have been. Where
+    the model does not reproduce the run as it was, nothing is claimed.
 
 Why it matters
     The pool is not too small for the load but for this one holder: shortening its holds helps everybody.
@@ -25,7 +25,7 @@ from collections.abc import Iterator
 
 from poolctl.analysis.counterfactual import otherwise
 from poolctl.analysis.rule import Rule, idle_until, named
-from poolctl.analysis.view import View
+from poolctl.analysis.view import WAITED_S, View
 from poolctl.trace.report import Finding, Prediction, Severity, SiteRow
 from poolctl.units import format_seconds, format_share
 
@@ -36,6 +36,9 @@ LEAST_S = 1.0
 """Seconds of waiting. Below this there is nothing to share out."""
 IDLE_SHARE = 0.2
 """Of the site's hold, from which giving the connection back earlier is worth a replay."""
+
+STATISTICS = ("p95", "p99", "max")
+"""Of the waits, the first that the site moved at all: what few requests met is not in the p95."""
 
 
 def check(view: View) -> Iterator[Finding]:
@@ -68,19 +71,20 @@ def _replayed(view: View, worst: SiteRow) -> tuple[list[str], str]:
     found = otherwise(view, worst.site)
     if isinstance(found, str):
         return [f"no counterfactual: {found}"], advice
-    known = [f"replayed as it was, the p95 wait is {_wait(found.as_it_was)}"]
+    name = next((name for name in STATISTICS if (getattr(found.as_it_was.wait_time_s, name) or 0.0) >= WAITED_S), "p95")
+
+    def wait(prediction: Prediction) -> str:
+        lost = f" with {format_share(prediction.timeout_rate)} timeouts" if prediction.timeout_rate else ""
+        return f"{format_seconds(getattr(prediction.wait_time_s, name))}{lost}"
+
+    word = "longest" if name == "max" else name
+    known = [f"replayed as it was, the {word} wait is {wait(found.as_it_was)}"]
     idle = 1 - worst.sql_share if worst.sql_share is not None else 0.0
     if idle > IDLE_SHARE:
         until = idle_until(view, worst.site)
         before = f"before {until[0]}" if until else "before what is not SQL"
-        known.append(
-            f"released {before} (idle {format_share(idle)} of the hold), the p95 wait would be {_wait(found.released)}"
-        )
-        advice = f"release the connection of {worst.site} {before}: the p95 wait would be {_wait(found.released)}"
-    known.append(f"with an engine of its own for {worst.site}, the p95 wait would be {_wait(found.apart)}")
+        otherwise_s = f"the {word} wait would be {wait(found.released)}"
+        known.append(f"released {before} (idle {format_share(idle)} of the hold), {otherwise_s}")
+        advice = f"release the connection of {worst.site} {before}: {otherwise_s}"
+    known.append(f"with an engine of its own for {worst.site}, the {word} wait would be {wait(found.apart)}")
     return known, advice
-
-
-def _wait(prediction: Prediction) -> str:
-    lost = f" with {format_share(prediction.timeout_rate)} timeouts" if prediction.timeout_rate else ""
-    return f"{format_seconds(prediction.wait_time_s.p95)}{lost}"
