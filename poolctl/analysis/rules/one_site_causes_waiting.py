@@ -25,7 +25,7 @@ from collections.abc import Iterator
 
 from poolctl.analysis.counterfactual import otherwise
 from poolctl.analysis.rule import Rule, idle_until, named
-from poolctl.analysis.view import WAITED_S, View
+from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, Prediction, Severity, SiteRow
 from poolctl.units import format_seconds, format_share
 
@@ -38,7 +38,7 @@ IDLE_SHARE = 0.2
 """Of the site's hold, from which giving the connection back earlier is worth a replay."""
 
 STATISTICS = ("p95", "p99", "max")
-"""Of the waits, the first that the site moved at all: what few requests met is not in the p95."""
+"""Of the waits, the first that is above the policy: what few requests met is not in the p95."""
 
 
 def check(view: View) -> Iterator[Finding]:
@@ -71,7 +71,8 @@ def _replayed(view: View, worst: SiteRow) -> tuple[list[str], str]:
     found = otherwise(view, worst.site)
     if isinstance(found, str):
         return [f"no counterfactual: {found}"], advice
-    name = next((name for name in STATISTICS if (getattr(found.as_it_was.wait_time_s, name) or 0.0) >= WAITED_S), "p95")
+    waits, worth_s = found.as_it_was.wait_time_s, view.policy.acquire_time_warning_s
+    name = next((name for name in STATISTICS if (getattr(waits, name) or 0.0) > worth_s), STATISTICS[-1])
 
     def wait(prediction: Prediction) -> str:
         lost = f" with {format_share(prediction.timeout_rate)} timeouts" if prediction.timeout_rate else ""
