@@ -74,3 +74,25 @@ def running(view: View, site: str) -> str:
     )
     found.pop("", None)
     return found.most_common(1)[0][0] if found else ""
+
+
+SIGHTINGS = 5
+"""Of held connections, from which the share of those at work says something."""
+
+
+def unheard_share(view: View, sql_share: float | None) -> float | None:
+    """Return the share of what the processes took for SQL during which the server had nothing to do for them.
+
+    An answer that is there and not read: nobody has the time to. None where the server was not watched, or too seldom.
+    """
+    seen = Sessions(view)
+    held = [
+        str(backend.get("state") or "")
+        for at_s, sample in seen.within
+        for pid, backend in seen.backends(sample).items()
+        if seen.lease_of(pid, at_s) is not None
+    ]
+    if len(held) < SIGHTINGS or not sql_share:
+        return None
+    at_work = sum(state == "active" for state in held) / len(held)
+    return max(0.0, 1.0 - at_work / sql_share)

@@ -14,7 +14,7 @@ import numpy as np
 from poolctl.analysis import stalls, sweep
 from poolctl.analysis.breakdown import time_values
 from poolctl.analysis.crowding import Crowding, crowding
-from poolctl.analysis.on_server import lock_share
+from poolctl.analysis.on_server import lock_share, unheard_share
 from poolctl.analysis.stats import quantile
 from poolctl.analysis.view import WAITED_S, Bools, View
 
@@ -45,6 +45,8 @@ class Pressure:
     """Share of the time in which an event loop stood still."""
     busy_share: float | None
     """Share of the waiting (without any: of the time) in which a process's interpreter had no moment to spare."""
+    unheard_share: float | None
+    """Share of what the processes took for SQL in which the server was idle for them; None: it was not watched."""
     sql_share: float | None
     slower: float | None
     """Mean statement time of leases that began with the pool full ÷ with it not full, at the same sites."""
@@ -65,6 +67,7 @@ def measure(view: View) -> Pressure:
     holds, sql = view.column("hold_time_s"), view.column("sql_time_s")
     both = ~np.isnan(holds) & ~np.isnan(sql)
     held = float(holds[both].sum())
+    sql_share = min(1.0, float(sql[both].sum()) / held) if held > 0 else None
     return Pressure(
         timed_out=int(refused.sum()),
         still_waiting=int(still.sum()),
@@ -79,7 +82,8 @@ def measure(view: View) -> Pressure:
         stalled_share=stalls.share_of_waiting(view),
         stalled_time=stalls.share_of_time(view),
         busy_share=stalls.busy_share(view),
-        sql_share=min(1.0, float(sql[both].sum()) / held) if held > 0 else None,
+        unheard_share=unheard_share(view, sql_share),
+        sql_share=sql_share,
         slower=_slower(view),
         lock_share=lock_share(view),
         crowding=crowding(view) if waited.any() else None,

@@ -69,7 +69,7 @@ def _late(facts: Facts) -> bool:
 
 
 def _under_pressure(facts: Facts) -> Verdict:
-    pressed, what, starved = facts.pressed, words.what_happened(facts), facts.starved[0]
+    pressed, what, starved = facts.pressed, words.what_happened(facts), facts.stalled[0]
     if pressed.nested_share > limit.NESTED_SHARE:
         return _verdict(NESTED, facts, words.nested(facts, what), pressed.nested_share / limit.NESTED_SHARE)
     if pressed.leaked_share > limit.LEAKED_SHARE:
@@ -82,6 +82,8 @@ def _under_pressure(facts: Facts) -> Verdict:
         return _verdict(LOCK_BOUND, facts, words.lock_bound(facts, what), facts.lock_margin)
     if found := facts.starving_proxy:
         return _verdict(TOO_SMALL, facts, words.proxy_too_small(found, what), limit.CLEAR)
+    if (share := facts.interpreter_share) > limit.STARVED_SHARE:
+        return _verdict(STARVED, facts, words.starved_interpreter(facts, what), share / limit.STARVED_SHARE)
     return _by_holds(facts, what)
 
 

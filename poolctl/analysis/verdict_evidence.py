@@ -67,9 +67,16 @@ def _process(facts: Facts) -> list[str]:
     if pressed.busy_share is not None:
         lines.append(
             f"interpreter: never at rest in {format_share(pressed.busy_share)} of the "
-            f"{'waiting' if pressed.waited_s > 0 else 'time'} {threshold}"
+            f"{'waiting' if pressed.waited_s > 0 else 'time'} {threshold}{_unheard(facts)}"
         )
     return lines
+
+
+def _unheard(facts: Facts) -> str:
+    share = facts.pressed.unheard_share
+    if share is None or (facts.pressed.busy_share or 0.0) <= limit.STARVED_SHARE:
+        return ""
+    return f"; answers unread: {format_share(share)} of the SQL (threshold {share_of(limit.UNHEARD_SHARE)})"
 
 
 def _database(facts: Facts) -> list[str]:

@@ -87,15 +87,25 @@ class Facts:
         return [text for text in failed if any(f" {measure} " in f" {text} " for measure in measures)]
 
     @property
-    def starved(self) -> tuple[float, str]:
-        """The share of the waiting that the process itself made, and in which way."""
+    def stalled(self) -> tuple[float, str]:
+        """The share of the waiting that the event loop made, and in which way."""
         pressed = self.pressed
         ways = [
             (pressed.stalled_share, "while the event loop stood still or caught up"),
-            (pressed.busy_share or 0.0, "while Python's interpreter had no moment to spare"),
             (pressed.free_share, "with a connection free"),
         ]
         return max(ways, key=lambda way: way[0])
+
+    @property
+    def interpreter_share(self) -> float:
+        """The share of the waiting behind an interpreter without a moment to spare.
+
+        On a crowded machine every process always has a thread that wants to run. So where the server was watched, it
+        must have waited for the process as well: answers that nobody reads.
+        """
+        pressed = self.pressed
+        heard = pressed.unheard_share is not None and pressed.unheard_share <= limit.UNHEARD_SHARE
+        return 0.0 if heard else pressed.busy_share or 0.0
 
     @cached_property
     def lock_wanted(self) -> float | None:

@@ -6,6 +6,8 @@ LEAKED_SHARE = 0.3
 """Of the capacity, leaked when requests timed out."""
 STARVED_SHARE = 0.5
 """Of the waiting: with a connection free, or while the process itself stood still or had no moment to spare."""
+UNHEARD_SHARE = 0.5
+"""Of what the processes take for SQL, with the server idle: the answers wait for the process."""
 STALLED_TIME = 0.1
 """Of the time, with an event loop that stands still: too much although nobody waited for the pool."""
 LOCK_SHARE = 0.3

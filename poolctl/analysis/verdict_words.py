@@ -59,17 +59,30 @@ def leaking(facts: Facts, what: str) -> Words:
 
 
 def starved(facts: Facts, what: str) -> Words:
-    """The process itself is what is waited for."""
-    share, how = facts.starved
-    found = facts.found("PC602", "PC607")
+    """The event loop is what is waited for."""
+    share, how = facts.stalled
+    found = facts.found("PC602")
     sites = found.sites if found else []
-    who = "process" if "interpreter" in how else "event loop"
     where = f"; it ran {brief(sites[0])}" if sites else ""
     suffered = f"{what}, {format_share(share)} of it {how}" if facts.pressed.waited_s > 0 else what
     stood = format_share(facts.pressed.stalled_time)
     still = f" (it stood still {stood} of the time)" if facts.pressed.stalled_time > limit.STALLED_TIME else ""
-    advice = found.advice if found else "find what keeps the process busy: a profiler (py-spy top --pid …) shows it"
-    return f"The {who} is starved: {suffered}{still}{where}.", advice, sites
+    advice = found.advice if found else PROFILE
+    return f"The event loop is starved: {suffered}{still}{where}.", advice, sites
+
+
+def starved_interpreter(facts: Facts, what: str) -> Words:
+    """Threads that compute keep the others from going on."""
+    found, pressed = facts.found("PC607"), facts.pressed
+    share = format_share(facts.interpreter_share)
+    late = ""
+    if pressed.unheard_share is not None:
+        late = f"; {format_share(pressed.unheard_share)} of what looked like SQL was over on the server"
+    sentence = f"The process is starved: {what}, {share} of it while Python's interpreter (GIL) never rested{late}."
+    return sentence, found.advice if found else PROFILE, []
+
+
+PROFILE = "find what keeps the process busy: a profiler (py-spy top --pid …) shows it"
 
 
 def sync_in_loop(found: Finding, what: str) -> Words:

@@ -234,36 +234,18 @@ class View:
         return nesting(self)
 
     @cached_property
-    def longest_finished_s(self) -> Floats:
-        """For each lease the longest finished hold of its site; NaN where the site never finished one."""
-        site, names = self.codes("site")
-        holds = self.column("hold_time_s")
-        longest = np.full(len(names) + 1, -1.0)
-        np.maximum.at(longest, site, np.nan_to_num(holds, nan=-1.0))
-        found: Floats = longest[site]
-        return np.where(found < 0, np.nan, found)
-
-    @cached_property
     def leak_threshold_s(self) -> Floats:
         """For each lease how long it may stay open before it counts as leaked (unless its operation is over)."""
-        by_site = np.maximum(LEAK_TIMES * self.longest_finished_s, LEAK_FLOOR_S)
-        unknown = np.isnan(by_site)
-        by_site[unknown] = self.policy.hold_time_warning_s
-        return np.minimum(by_site, self.policy.hold_time_alert_s)
+        from poolctl.analysis.leaking import leak_threshold_s
+
+        return leak_threshold_s(self)
 
     @cached_property
     def outlived(self) -> Bools:
         """Which leases are open although the operation that made them is over: nobody can give them back."""
-        found = np.zeros(len(self.open), np.bool_)
-        candidates = np.flatnonzero(self.open & ~np.isnan(self.column("intended_at_s")))
-        if not len(candidates):
-            return found
-        intended, item = self.column("intended_at_s")[candidates], self.whole("item")[candidates]
-        operations = self.tables.operations
-        over = operations[operations["ended_at_s"].notna() & operations["intended_at_s"].isin(intended)]
-        known = set(zip(over["intended_at_s"].tolist(), over["item"].tolist(), strict=True))
-        found[candidates] = [pair in known for pair in zip(intended.tolist(), item.tolist(), strict=True)]
-        return found
+        from poolctl.analysis.leaking import outlived
+
+        return outlived(self)
 
     @cached_property
     def leaked(self) -> Bools:

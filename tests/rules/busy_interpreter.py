@@ -16,7 +16,7 @@ def looks(wanted):
     ]
 
 
-LEASES = [Lease(k * 0.1, 0.05) for k in range(100)]
+LEASES = [Lease(k * 0.1, 0.05, wait=0.2) for k in range(100)]
 FIRES = {"leases": LEASES, "around": {"processes.jsonl": looks(1.0)}}
 SEVERITY, SAYS = "warning", "had no moment to spare for 10.0 s"
 QUIET = {"leases": LEASES, "around": {"processes.jsonl": looks(0.6)}}

@@ -25,8 +25,6 @@ from sqlalchemy import make_url
 
 AT_ONCE = 6
 """They sleep for most of their time."""
-THRESHOLDS = '[thresholds]\nhold_time_warning = "3s"\nhold_time_alert = "3s"\n'
-"""Nobody waits thirty seconds for a leak to be one: the window is short."""
 AWAITED = (
     ("from sqlalchemy.ext.asyncio import create_async_engine", "from sqlalchemy import create_engine"),
     ("= create_async_engine", "= create_engine"),
@@ -126,7 +124,6 @@ class Clinic:
     def _admit(self, name: str, way: str) -> Room:
         path = self._directory / f"{name}-{way}".replace(" ", "-")
         path.mkdir()
-        (path / "poolctl.toml").write_text(THRESHOLDS)
         source, awaits, blind = (APPS / "patients.py").read_text(), "async" in way, "blind" in way
         application = path / f"{name}.py"
         application.write_text(source if awaits else twin_of(source))

@@ -1,13 +1,16 @@
 """The verdict on what looks like something else, from runs that are written by hand."""
 
 import pytest
-from synthesis import Lease, through_pool, write_run
+from synthesis import EPOCH, PID, Lease, through_pool, write_run
 
 from poolctl.analysis.leases import tables
 from poolctl.analysis.summary import analyse, target_of
 from poolctl.analysis.view import View
 
 POOL = {"pool_size": 4, "max_overflow": 0, "pool_timeout_s": 60.0}
+HALF = 500_000_000
+"""Of a second, in nanoseconds."""
+EXPORT = "app/export.py:8 export"
 OUTER, INNER = "app/shop.py:10 checkout", "app/audit.py:5 log"
 
 
@@ -74,17 +77,34 @@ def test_a_blocked_loop_is_not_a_small_pool(tmp_path):
     assert calm.verdict != "starved"
 
 
+def looked(wanted, count):
+    """Lines of processes.jsonl, twice a second."""
+    return [
+        {"at": k / 2, "pid": PID, "wanted": wanted, "from_ns": EPOCH + k * HALF, "to_ns": EPOCH + (k + 1) * HALF}
+        for k in range(count)
+    ]
+
+
 @pytest.mark.parametrize(("wanted", "verdict"), [(1.0, "starved"), (0.6, "too small")])
 def test_an_interpreter_without_a_moment_to_spare_is_what_is_waited_for(tmp_path, wanted, verdict):
     leases = through_pool([(k / 100, 0.06) for k in range(1500)], 4, sql=[(0.0, 0.05)])
-    looks = [{"at": k / 2, "pid": 4001, "wanted": wanted} for k in range(60)]
-    for look in looks:
-        look |= {
-            "from_ns": 5_000_000_000_000 + int(look["at"] * 1e9),
-            "to_ns": 5_000_500_000_000 + int(look["at"] * 1e9),
-        }
-    report = watched(tmp_path, leases, around={"processes.jsonl": looks})
+    report = watched(tmp_path, leases, around={"processes.jsonl": looked(wanted, 60)})
     assert report.verdict == verdict, report.evidence
+
+
+def test_a_crowded_machine_is_no_starved_interpreter_while_the_server_works(tmp_path):
+    """A thread always wants to run; but the server is at work for us, so it is not the answers that wait."""
+    leases = [Lease(k / 2, 2.0, wait=0.9, backend_pid=70 + k % 4, connection=1 + k % 4, task=k + 1) for k in range(100)]
+
+    def judged(name, state):
+        seen = [{"at": at, "backends": [{"pid": 70 + k, "state": state} for k in range(4)]} for at in range(1, 50)]
+        around = {"processes.jsonl": looked(1.0, 100), "server.jsonl": seen}
+        return watched(tmp_path / name, leases, around=around)
+
+    assert judged("at-work", "active").verdict != "starved"
+    unread = judged("unread", "idle in transaction")
+    assert unread.verdict == "starved"
+    assert "100 % of what looked like SQL was over on the server" in unread.summary
 
 
 @pytest.mark.parametrize(("statement", "verdict"), [(1.0, "database slow"), (0.05, "too small")])
@@ -147,3 +167,24 @@ def test_the_longest_leases_come_with_what_the_server_saw(tmp_path):
     assert (longest.site, longest.context, longest.backend_pid) == (OUTER, "GET /shop", 77)
     assert longest.server == "idle in transaction: select ?"
     assert longest.sql_share == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(("last", "verdict"), [("idle in transaction", "leaking"), ("active", "too small")])
+def test_in_a_short_window_the_server_tells_a_leak_from_a_long_statement(tmp_path, last, verdict):
+    """A line that never finished a hold: two connections, eight seconds, far below any absolute limit."""
+    served = [Lease(k * 0.04, 0.02, task=k + 1, connection=1 + k % 2) for k in range(30)]
+    gone = [
+        Lease(1.3 + k / 10, None, end="open", site=EXPORT, backend_pid=70 + k, sql=0.01, connection=k + 1)
+        for k in range(2)
+    ]
+    refused = [Lease(2.0 + k / 10, None, wait=1.0, end="timed_out", task=100 + k, connection=0) for k in range(50)]
+
+    def sample(at, state):
+        return {"at": at, "active": 0, "backends": [{"pid": 70 + k, "state": state} for k in range(2)]}
+
+    seen = [sample(2, "active"), sample(3, "idle in transaction"), *(sample(at, last) for at in range(4, 8))]
+    around = {"server.jsonl": [*seen, {"at": 7.9, "active": 0, "backends": []}]}
+    settings = {"pool_size": 2, "max_overflow": 0, "pool_timeout_s": 1.0}
+    report = watched(tmp_path, [*served, *gone, *refused], settings=settings, around=around, duration=8.0)
+    assert report.verdict == verdict, report.evidence
+    assert ("PC101" in codes(report)) == (verdict == "leaking")

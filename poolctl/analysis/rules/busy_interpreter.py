@@ -24,7 +24,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from poolctl.analysis import stalls
-from poolctl.analysis.rule import Rule
+from poolctl.analysis.rule import Rule, suffers
 from poolctl.analysis.view import View
 from poolctl.trace.report import Finding, Severity
 from poolctl.units import format_seconds, format_share
@@ -32,7 +32,7 @@ from poolctl.units import format_seconds, format_share
 RULE = Rule("PC607", "busy-interpreter", Severity.WARNING)
 LEAST_S = 1.0
 SHARE = 0.5
-"""Of the time that was looked at; below it, it is noted only."""
+"""Of the time that was looked at; below it, or where nobody waits for the pool, it is noted only."""
 
 
 def check(view: View) -> Iterator[Finding]:
@@ -56,6 +56,6 @@ def check(view: View) -> Iterator[Finding]:
             f"for {format_seconds(LEAST_S)} or longer: {several} of {len(looked)} processes",
         ],
         f"find what computes (`py-spy top --pid {worst}`) and move it to another process, or run more processes",
-        severity=Severity.WARNING if share > SHARE else Severity.INFO,
+        severity=Severity.WARNING if share > SHARE and suffers(view) else Severity.INFO,
         confidence="medium",
     )

@@ -2,9 +2,10 @@
 
 What it detects
     Leases that are still open although the operation that took them is over, or that have been open for longer than
-    three times the longest finished hold of their site (at least 5 s; where the site never finished a hold, the
-    warning threshold of hold_time; at the latest its alert threshold). One that comes back within the window is
-    retracted: it is counted, and no longer called a leak.
+    three times the longest finished hold of their site (at least 5 s). Where the site never finished a hold: the
+    warning threshold of hold_time, or, where the server shows the connection idle, three times the longest finished
+    hold of all. At the latest its alert threshold. One that comes back within the window is retracted: it is counted,
+    and no longer called a leak.
 
 Why it matters
     Each leaked connection makes the pool smaller for good. When the last one is gone, every request waits for

@@ -121,7 +121,7 @@ async def leaking():
         count += 1
         await (export() if count % 15 == 0 else orders())
 
-    await crowd.arrive(some, rate=30, seconds=7)
+    await crowd.arrive(some, rate=30, seconds=8)
 
 
 async def leak_in_a_small_pool():
@@ -136,17 +136,14 @@ async def leak_in_a_small_pool():
     async def export():
         connection = await engine.connect()  # export
         await query(connection)
-        if count < 60:
-            kept.append(connection)
-        else:
-            await connection.close()
+        kept.append(connection)
 
     async def some():
         nonlocal count
         count += 1
-        await (export() if count in (25, 45) else orders())
+        await (export() if count in (20, 40) else orders())
 
-    await crowd.arrive(some, rate=25, seconds=7)
+    await crowd.arrive(some, rate=25, seconds=8)
 
 
 async def held_idle():
