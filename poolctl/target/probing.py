@@ -25,11 +25,31 @@ MOST = 300
 
 QUERY_CHARACTERS = 300
 
+_COMMENT = r"(?P<comment>/\*.*?(?:\*/|\Z)|%s[^\n]*)"
 _STANDARD = re.compile(
-    r"\b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)|'(?:[^']|'')*(?:'|\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z)|(?<![\w$])\d+(?:\.\d+)?\b",
+    "|".join(
+        (
+            _COMMENT % "--",
+            r"\b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)",
+            r"'(?:[^']|'')*(?:'|\Z)",
+            r"\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z)",
+            r"(?<![\w$])\d+(?:\.\d+)?\b",
+        )
+    ),
     re.DOTALL,
 )
-_MYSQL = re.compile(r"""'(?:[^'\\]|\\.|'')*(?:'|\Z)|"(?:[^"\\]|\\.|"")*(?:"|\Z)|\b\d+(?:\.\d+)?\b""", re.DOTALL)
+_MYSQL = re.compile(
+    "|".join(
+        (
+            _COMMENT % r"(?:--\s|\#)",
+            r"'(?:[^'\\]|\\.|'')*(?:'|\Z)",
+            r'"(?:[^"\\]|\\.|"")*(?:"|\Z)',
+            r"\b\d+(?:\.\d+)?\b",
+        )
+    ),
+    re.DOTALL,
+)
+"""What is not shown of a statement; the last of each kind may be cut off."""
 
 
 @dataclass(slots=True)
@@ -74,8 +94,12 @@ def rows(connection: Connection, statement: str, /, **values: Any) -> list[Any]:
 
 
 def without_literals(query: str, *, mysql: bool = False) -> str:
-    """Return a statement with `?` for its literals, those that the server cut off included, in one short line."""
-    return " ".join((_MYSQL if mysql else _STANDARD).sub("?", query).split())[:QUERY_CHARACTERS]
+    """Return a statement with `?` for its literals, and without its comments, in one short line.
+
+    Those that the server cut off count, too. Comments may hold a user's name or a trace id.
+    """
+    plain = (_MYSQL if mysql else _STANDARD).sub(lambda found: " " if found["comment"] else "?", query)
+    return " ".join(plain.split())[:QUERY_CHARACTERS]
 
 
 def seconds(value: Any) -> float | None:

@@ -94,6 +94,7 @@ class _Session:
             ended_at = monotonic_ns()
             notes = self._leave()
             drainer.close()
+            seen = around.finish(anchor, ended_at)
             self._meta |= {
                 "notes": notes,
                 "end": end,
@@ -103,7 +104,7 @@ class _Session:
                 "pids": drainer.pids,
                 "capture_dropped": drainer.dropped,
                 "target": {**subject(self._run), **around.target},
-                **around.finish(anchor, ended_at),
+                **seen,
             }
             self._run.write_meta(self._meta)
             self._tell("ending", now=True)

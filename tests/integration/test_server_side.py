@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -9,15 +11,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from command import poolctl
 from pgbouncer import PgBouncer
 from sick_apps import site_of
 from watched import APP, Watched, found
 
+from poolctl.clock import Anchor, monotonic_ns
 from poolctl.policy import Policy
 from poolctl.report import render
 from poolctl.target.embedded import EmbeddedPostgres
+from poolctl.target.spec import TargetSpec
+from poolctl.trace.run import Run
+from poolctl.watch.around import Around
+from poolctl.watch.plan import WatchPlan
 
 pytestmark = pytest.mark.server
 
@@ -157,3 +165,23 @@ def test_a_lock_queue_has_its_head_and_its_line_and_an_idle_transaction_too(
     assert idle is not None
     assert idle.sites == [site_of("neighbour", "reserve")]
     assert found(report, "PC505") is None
+
+
+def test_a_server_that_takes_nobody_in_any_more_is_no_reason_not_to_look(own: EmbeddedPostgres, tmp_path: Path) -> None:
+    async def scene() -> None:
+        host = own.url.split("host=")[1]
+        admin = await asyncpg.connect(host=host, user="postgres", database="postgres")
+        await admin.execute("create role modest login connection limit 1")
+        only = await asyncpg.connect(host=host, user="modest", database="postgres")
+        await asyncio.to_thread(look, own.url.replace("postgres@", "modest@", 1))
+        only.terminate()
+        await admin.close()
+
+    def look(url: str) -> None:
+        with contextlib.ExitStack() as stack:
+            around = Around(WatchPlan(server=TargetSpec(url=url)), Run.create(tmp_path), stack)
+            told = around.finish(Anchor.now(), monotonic_ns())
+        assert "server" not in around.target
+        assert told["server_blind"][0].startswith("the server at the beginning: the server has no free connection")
+
+    asyncio.run(scene())

@@ -65,6 +65,11 @@ def test_the_telling_sessions_come_first_and_there_is_an_end_to_them(monkeypatch
         ("select $$ cut off", False, "select ?"),
         ("select 'it\\'s', \"two\", 3.5", True, "select ?, ?, ?"),
         ("select 'cut", True, "select ?"),
+        ("select /* user='alice' */ a -- of bob\nfrom t", False, "select a from t"),
+        ("select '--', '/*', x", False, "select ?, ?, x"),
+        ("select a # of bob\nfrom t -- carol", True, "select a from t"),
+        ("select a #> b", False, "select a #> b"),
+        ("select /* cut o", False, "select"),
         ("a\n  b", False, "a b"),
     ],
 )
