@@ -73,6 +73,14 @@ class Run:
         """The directory's name: date, time and four random letters."""
         return self.path.name
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it was made to prove another run's prediction, and is not meant when runs are spoken of."""
+        try:
+            return bool(json.loads((self.path / "run.json").read_text()).get("part_of"))
+        except (OSError, ValueError, AttributeError):
+            return False
+
     @classmethod
     def create(cls, root: Path = DEFAULT_ROOT) -> Run:
         """Make a new, empty run directory under `root`. Raises OutputError when it cannot be written."""
@@ -97,7 +105,7 @@ class Run:
         if name == "last":
             newest = sorted(known, key=lambda path: (path / "run.json").stat().st_mtime_ns, reverse=True)
             if newest:
-                return cls(next((path for path in newest if not _is_part(path)), newest[0]).absolute())
+                return cls(next((path for path in newest if not cls(path).is_part), newest[0]).absolute())
             raise InputError(f"no run under {root} yet", "record one with `poolctl loadtest`")
         matches = [path for path in known if path.name.startswith(name)]
         if len(matches) == 1:
@@ -139,14 +147,6 @@ class Run:
     def names_file(self, events: Path) -> Path:
         """The names file that belongs to an event file."""
         return events.with_name(events.name.replace("events-", "names-", 1)).with_suffix(".jsonl")
-
-
-def _is_part(path: Path) -> bool:
-    """Whether a run was made to prove another one's prediction."""
-    try:
-        return bool(json.loads((path / "run.json").read_text()).get("part_of"))
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from poolctl.cli.sides import runs
+from poolctl.config import Settings
 from poolctl.errors import InputError, OutputError
 from poolctl.trace.run import Run, output_error, write_text
 
@@ -70,3 +72,15 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
         assert pipe.is_fifo()
     finally:
         os.close(reader)
+
+
+def test_last_and_a_directory_of_runs_do_not_mean_runs_that_prove_another_ones_prediction(tmp_path):
+    asked, proof = Run.create(tmp_path), Run.create(tmp_path)
+    asked.write_meta({"command": "loadtest"})
+    proof.write_meta({"command": "loadtest", "part_of": asked.id})
+    os.utime(asked.path / "run.json", (1, 1))
+    assert Run.open("last", tmp_path) == asked
+    assert Run.open(proof.id, tmp_path) == proof
+    assert runs(str(tmp_path), Settings(runs_dir=str(tmp_path))) == [asked]
+    (asked.path / "run.json").unlink()
+    assert Run.open("last", tmp_path) == proof
