@@ -34,8 +34,8 @@ def _named(name: str, settings: Settings) -> list[Run]:
     root = Path(settings.runs_dir)
     for place in (Path(name), baselines(settings) / name):
         if place.is_dir() and not (place / "run.json").is_file():
-            known = [Run(path.parent.absolute()) for path in sorted(place.glob("*/run.json"))]
-            inside = [run for run in known if not run.is_part]
+            all_runs = [Run(path.parent.absolute()) for path in sorted(place.glob("*/run.json"))]
+            inside = [run for run in all_runs if not run.is_part]
             if inside:
                 return inside
             raise InputError(f"{place} is a directory without runs", "give a run, or a directory of runs")
