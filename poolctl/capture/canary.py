@@ -1,7 +1,8 @@
 """Canary: how late an event loop runs what is due. Standard library only.
 
 In: a loop that asks pools for connections. Out: a LAG record each time a timer of ten a second was late, so that a
-blocked loop is told from one that has nothing to do. It ends by itself at its first tick after capture has ended.
+blocked loop is told from one that has nothing to do; and what else is to be done now and then on that loop's thread. It
+ends by itself at its first tick after capture has ended.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ WORTH_NS = NS // 20
 class Canary:
     """A timer on one loop. Made on the loop's own thread."""
 
-    def __init__(self, loop: Any, recorder: Any, stopped: Callable[[], bool]) -> None:
+    def __init__(self, loop: Any, recorder: Any, stopped: Callable[[], bool], on_tick: Callable[[Any], None]) -> None:
         self._loop = weakref.ref(loop)
         self._recorder = recorder
         self._stopped = stopped
+        self._on_tick = on_tick
         self._wait(loop)
 
     def _wait(self, loop: Any) -> None:
@@ -40,5 +42,6 @@ class Canary:
             if now - self._due_at >= WORTH_NS:
                 self._recorder.ring.write(Kind.LAG, now, 0, 0, 0, 0, now - self._due_at, 0, 0, 0)
             self._wait(loop)
+            self._on_tick(loop)
         except Exception:
             self._recorder.count_error()

@@ -108,8 +108,11 @@ def _give_back(watch: Watch) -> Callable[[Lease, Any], None]:
                 if lease.detached:
                     return
                 ended_at = lease.returned_at or ended_at
-            elif leases.pop(id(fairy), None) is None:
-                return
+            else:
+                try:
+                    del leases[id(fairy)]
+                except KeyError:  # it left the pool with its holder
+                    return
             state = lease.pool
             if not state.is_async:
                 returning.pop(lease.record, None)

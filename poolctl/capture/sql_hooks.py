@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from poolctl.capture.state import Lease
-from poolctl.capture.watch import Watch
+from poolctl.capture.watch import IDLE_WORTH_NS, Watch
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
 from poolctl.trace.ring import NO_STATEMENT
 
 CANCELLED, CONTROL, ERROR = int(Flag.CANCELLED), int(Flag.SKIPPED), int(Flag.ERROR)
 
-TOGETHER_NS = 1_000_000
+TOGETHER_NS = IDLE_WORTH_NS
 """A statement that ends within this time of a lease's last written record waits for the next (`Watch.flush`)."""
 
 FETCH_WORTH_NS = 20_000

@@ -89,7 +89,7 @@ class Watch(Connections):
         """Have an event loop tell when it is late; None: no loop runs here."""
         self.loops.add(id(loop))
         if loop is not None and not self._stopped:
-            Canary(loop, self.recorder, lambda: self._stopped)
+            Canary(loop, self.recorder, lambda: self._stopped, self.flush_idle)
 
     def pool(self, pool: Any) -> PoolState:
         """Return what is known of a pool; at first sight, ask it."""
@@ -159,9 +159,9 @@ class Watch(Connections):
     def flush(self, lease: Lease, at: int) -> None:
         """Write the statement and the end of a transaction that wait, of a lease that is not plain.
 
-        Those of a lease's first millisecond wait for its end, which mostly comes within it: code that runs once between
-        two answers of the database finds the caches cold, and one record costs half of two. So they are seen with the
-        lease's next record, at the latest with its end.
+        Those of a lease's first milliseconds wait for its end, which mostly comes within them: code that runs once
+        between two answers of the database finds the caches cold, and one record costs half of two. So they are seen
+        with the lease's next record, on an event loop a tick of its canary later, at the latest with its end.
         """
         waiting = [(lease.control_at, lease.control_took, CONTROL, 0)] if lease.control_took else []
         if lease.statement != NO_STATEMENT:
@@ -176,6 +176,18 @@ class Watch(Connections):
         lease.started_at = lease.control_at = at
         lease.took = lease.control_took = 0
         lease.statement = NO_STATEMENT
+
+    def flush_idle(self, loop: Any) -> None:
+        """Write what waits of leases of this loop that are idle; called on its thread, so none is in between."""
+        now = monotonic_ns()
+        for lease in list(self.leases.values()):
+            task = lease.task() if lease.task is not None else None
+            if not lease.pool.is_async or lease.in_sql or (task is not None and task.get_loop() is not loop):
+                continue
+            used_at = max(lease.started_at + lease.took, lease.control_at + lease.control_took)
+            if (lease.control_took or lease.statement != NO_STATEMENT) and now - used_at >= IDLE_WORTH_NS:
+                lease.unfold()
+                self.flush(lease, used_at)
 
     def _count(self, lease: Lease, took: int, flags: int) -> None:
         lease.sql += took

@@ -84,7 +84,7 @@ def test_async_a_cancelled_statement_a_killed_backend_and_a_dropped_connection(t
     async def main():
         engine = create_async_engine(url(postgres_url, driver), pool_size=2)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05), engine.connect() as connection:
+            async with asyncio.timeout(1), engine.connect() as connection:  # time enough to get to the statement
                 await connection.execute(sa.text("select pg_sleep(30)"))
         async with engine.connect() as victim, engine.connect() as killer:
             pid = await victim.scalar(PID)

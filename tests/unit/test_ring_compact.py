@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 
 import pytest
 import sqlalchemy as sa
@@ -178,3 +179,25 @@ def test_the_task_that_asked_is_told_in_one_loop_and_in_two(tmp_path):
     with capture(tmp_path) as captured:
         asyncio.run(both())
     assert [event.task for event in captured.of(Kind.REQUEST)] == asked
+
+
+def test_a_lease_that_idles_on_an_event_loop_is_told_with_its_statement_while_it_is_open(tmp_path):
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    async def idle(captured):
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/x.db")
+        async with engine.connect() as connection:
+            await connection.execute(SELECT)
+            deadline = time.monotonic() + 30
+            while not any(event.kind is Kind.STATEMENT for event in captured.poll()) and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+            told = len(captured.of(Kind.STATEMENT))
+            await connection.execute(SELECT)
+        await engine.dispose()
+        return told
+
+    with capture(tmp_path) as captured:
+        assert asyncio.run(idle(captured)) == 1
+    (checkin,) = captured.of(Kind.CHECKIN)
+    assert checkin.statements == 2
+    assert len([event for event in captured.of(Kind.STATEMENT) if Flag.SKIPPED not in event.flags]) == 2
