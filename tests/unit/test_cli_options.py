@@ -22,5 +22,5 @@ def test_every_shared_option_that_is_a_setting_is_one() -> None:
 def test_loadtest_offers_every_setting_that_concerns_it() -> None:
     offered = {param.name for param in command("loadtest").params}
     assert set(options.SETTINGS) - offered == set()
-    elsewhere = {"policy", "effective", "notes", "baseline", "window"}
+    elsewhere = {"policy", "effective", "notes", "baseline", "window", "proxy", "proxy_log", "otlp"}
     assert {field.name for field in dataclasses.fields(config.Settings)} - offered <= elsewhere

@@ -50,14 +50,14 @@ async def warm(engine, size):
 
 
 async def healthy():
-    engine = pool(10)
-    await warm(engine, 10)
+    engine = pool(16)
+    await warm(engine, 8)
 
     async def orders():
         async with engine.connect() as connection:
-            await query(connection, 0.03)
+            await query(connection, 0.06)
 
-    await crowd.arrive(orders, rate=100, seconds=4)
+    await crowd.arrive(orders, rate=50, seconds=5)
     await crowd.finish()
 
 
