@@ -163,6 +163,12 @@ class TestProxy:
         assert "1 of 20 connections and cannot open more" in found.advice
         assert "default_pool_size =" not in found.advice
 
+    def test_whose_clients_waited_for_a_moment_is_healthy(self, tmp_path: Path) -> None:
+        pool = {"database": "d", "user": "u", "cl_active": 1, "cl_waiting": 1, "sv_active": 1, "sv_login": 0}
+        lines = [{"at": at, "pools": [{**pool, "maxwait_s": 0.5, "pool_size": 1}]} for at in range(3)]
+        assert said("PC507", tmp_path / "a", leases=LEASES, around={"proxy.jsonl": lines[:2]}) == []
+        assert len(said("PC507", tmp_path / "b", leases=LEASES, around={"proxy.jsonl": lines})) == 1
+
     def test_whose_clients_wait_briefly_is_healthy(self, tmp_path: Path) -> None:
         pool = {"database": "d", "user": "u", "cl_active": 1, "cl_waiting": 1, "sv_active": 1, "sv_login": 0}
         lines = [{"at": at, "pools": [{**pool, "maxwait_s": 0.01, "pool_size": 1}]} for at in range(5)]
