@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,7 +78,9 @@ def canvas(height: float, parts: list[float]) -> Iterator[tuple[Any, list[Any], 
     from matplotlib import ticker  # noqa: F401 - an attribute of the package from here on
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(SETTINGS):
+    # What it warns of (a letter it cannot measure, limits it had to widen) the browser that draws the text settles.
+    with mpl.rc_context(SETTINGS), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         figure = Figure(figsize=(WIDE, height), layout="constrained")
         axes = figure.subplots(len(parts), 1, sharex=True, squeeze=False, height_ratios=parts)
         yield mpl, [row[0] for row in axes], Finish(figure)

@@ -18,6 +18,8 @@ from poolctl.units import format_seconds
 
 SITES = 12
 """Places shown in the picture; the table has all of them."""
+SHORTEST_S = 1e-7
+"""Where a logarithmic scale begins at the latest."""
 FLOOR_S = 0.0005
 """Times below this lie on the axis of a logarithmic scale."""
 
@@ -216,7 +218,8 @@ def _log_seconds(ax: Any, which: str) -> None:
 
     axis = getattr(ax, f"{which}axis")
     getattr(ax, f"set_{which}scale")("log")
-    low, high = axis.get_data_interval()
+    low = max(axis.get_data_interval()[0], SHORTEST_S)
+    high = max(axis.get_data_interval()[1], low)
     getattr(ax, f"set_{which}lim")(low / 1.25, high * 1.25)
     steps = [1.0] if high / low > 1000 else [1.0, 3.0] if high / low > 8 else [1.0, 2.0, 3.0, 5.0, 7.0]
     axis.set_major_locator(ticker.LogLocator(10, steps, numticks=12))

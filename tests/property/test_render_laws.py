@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 
+import html5lib
 import sample_reports
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -128,3 +129,10 @@ def test_every_row_of_a_markdown_table_has_the_cells_of_its_head(report: Report)
         cells = len(re.findall(r"(?<!\\)\|", line)) - 1 if line.startswith("|") else 0
         assert not (columns and cells and cells != columns), line
         columns = cells
+
+
+@settings(max_examples=8, deadline=None, phases=UNSHRUNK, suppress_health_check=[HealthCheck.too_slow])
+@given(report=reports())
+def test_any_report_is_a_page_that_a_strict_parser_accepts(report: Report) -> None:
+    tree = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(render(report, "html"))
+    assert len(tree.findall(".//section")) >= 3
