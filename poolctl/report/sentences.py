@@ -200,7 +200,11 @@ def verified_sentence(report: Report) -> str:
     verified = report.sizing.verified if report.sizing else None
     if verified is None:
         return ""
-    met = {True: "the objective is met", False: "the objective is MISSED", None: "it could not be judged, as the run failed its own checks"}
+    met = {
+        True: "the objective is met",
+        False: "the objective is MISSED",
+        None: "the run failed its own checks and tells nothing",
+    }
     return f"tried at {size(verified.settings)} on the same arrivals: {met[verified.met]} (run {verified.run_id})"
 
 
