@@ -72,6 +72,8 @@ def _tone(code: int) -> str:
 def _report(report: Report, prefix: str) -> list[str]:
     sized = report.command == "size"
     overview = sentences.sizing_overview(report) if sized else sentences.overview(report)
+    if report.next_step:
+        overview = [*overview[:1], ("next", sentences.near(report.next_step)), *overview[1:]]
     kind = f"poolctl {report.command}: {report.verdict}"
     sections = _sizing(report) if sized else [*_times(report), *_why(report), *_sizing(report), *_facts(report)]
     known = [(title, about, [block for block in blocks if block]) for title, about, blocks in sections]
@@ -98,6 +100,7 @@ def _times(report: Report) -> list[Section]:
             about,
             [page.picture(html_charts.hold_by_site(report)), page.table(tables.holding(report))],
         ),
+        ("The longest leases", "above the p95 of hold time", [page.table(tables.long_leases(report))]),
         ("What the server says", *_server(report)),
         ("The pool over time", f"{sentences.pool(report)}.", [page.picture(curve) or page.paragraph("No time line.")]),
     ]

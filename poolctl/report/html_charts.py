@@ -220,8 +220,9 @@ def _log_seconds(ax: Any, which: str) -> None:
     getattr(ax, f"set_{which}scale")("log")
     low = max(axis.get_data_interval()[0], SHORTEST_S)
     high = max(axis.get_data_interval()[1], low)
-    getattr(ax, f"set_{which}lim")(low / 1.25, high * 1.25)
-    steps = [1.0] if high / low > 1000 else [1.0, 3.0] if high / low > 8 else [1.0, 2.0, 3.0, 5.0, 7.0]
+    room = 1.25 if high / low > 4 else 1.6
+    getattr(ax, f"set_{which}lim")(low / room, high * room)
+    steps = [1.0] if high / low > 1000 else [1.0, 3.0] if high / low > 8 else [1.0, 1.5, 2.0, 3.0, 5.0, 7.0]
     axis.set_major_locator(ticker.LogLocator(10, steps, numticks=12))
     axis.set_minor_locator(ticker.NullLocator())
     axis.set_major_formatter(lambda value, _: format_seconds(value))
