@@ -24,8 +24,8 @@ from typing import Any
 
 from poolctl.capture.sites import Walker, place
 from poolctl.capture.tasks import running_loop
-from poolctl.trace.events import RECORD_BYTES, Flag, Kind
-from poolctl.trace.ring import COUNTERS, RingWriter
+from poolctl.trace.events import Flag, Kind
+from poolctl.trace.ring import COUNTERS, NoRing, RingWriter
 from poolctl.trace.run import output_error
 
 ERRORS, OVERHEAD, SAMPLED = (COUNTERS.index(name) for name in ("errors", "overhead_ns", "sampled"))
@@ -218,7 +218,7 @@ class Recorder:
     def close(self) -> None:
         """Say in the ring that nothing more will come. The ring stays for its reader."""
         _recorders.discard(self)
-        ring, self.ring = self.ring, _no_ring()
+        ring, self.ring = self.ring, NoRing()
         ring.close()
 
     def reopen(self) -> None:
@@ -230,7 +230,7 @@ class Recorder:
             if self.blind:
                 self.note({"kind": "capture", "blind": self.blind})
         except Exception:  # no room, no directory: the child goes on, unwatched
-            self.ring = _no_ring()
+            self.ring = NoRing()
 
     def _open(self) -> None:
         self.ring = RingWriter(self.directory, **self._ring_options)
@@ -282,21 +282,6 @@ def _fresh(path: Path) -> Path:
         for number in itertools.count(1)
         if not (name := path if number == 1 else path.with_stem(f"{path.stem}-{number}")).exists()
     )
-
-
-class _Nothing:
-    """A ring that takes everything and keeps nothing."""
-
-    counters = [0] * len(COUNTERS)
-    body = bytearray(RECORD_BYTES)
-    mask = following = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_args, **_more: False
-
-
-def _no_ring() -> Any:
-    return _Nothing()
 
 
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()

@@ -24,6 +24,7 @@ import struct
 import tempfile
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 from poolctl.clock import Anchor
 from poolctl.trace.events import LAYOUTS, RECORD_BYTES
@@ -138,6 +139,19 @@ class RingWriter:
         self.counters[COUNTERS.index("closed")] = 1
         for view in (self.body, self.counters, self._names, self.promise):
             view.release()
+
+
+class NoRing:
+    """A ring that takes everything and keeps nothing: for a recorder that was closed, or has no room after a fork."""
+
+    def __init__(self) -> None:
+        self.counters = [0] * len(COUNTERS)
+        self.promise = [0, 0]
+        self.body = bytearray(RECORD_BYTES)
+        self.mask = self.following = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_args, **_more: False
 
 
 def _whole_pages(size: int) -> int:

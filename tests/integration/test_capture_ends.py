@@ -564,6 +564,6 @@ def test_async_tasks_that_wait_for_each_other_never_hold_more_than_there_is(tmp_
     for _, change in changes:
         held += change
         peak = max(peak, held)
-    assert peak == 3
+    assert 2 <= peak <= 3  # the third may still be connecting when all is done
     assert max(request.waiting for request in captured.of(Kind.REQUEST)) > 0
     assert sum(checkout.wait > 0 for checkout in captured.of(Kind.CHECKOUT)) >= 10
