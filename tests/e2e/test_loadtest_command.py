@@ -18,6 +18,9 @@ import psutil
 import pytest
 from command import clean_environment, poolctl
 
+from poolctl.cli.replay import plan_of
+from poolctl.config import Settings
+from poolctl.errors import UsageError
 from poolctl.trace.report import Report
 from poolctl.trace.run import Run
 
@@ -156,6 +159,10 @@ def test_a_sweep_runs_the_ladder_in_turns_and_holds_it_against_the_roomiest_run(
         assert small.predicted.meets is False
     assert any("measured at pool_size 2, 20" in note for note in report.sizing.notes)
     assert poolctl("report", "last", "--format", "json", cwd=tmp_path).out == result.out
+    again = plan_of(Run(Path(report.run.path)), Settings(url=postgres_url))
+    assert (again.target.pool_size, again.seed, again.seconds) == (20, 3, 2.0)
+    with pytest.raises(UsageError, match="was made on postgresql"):
+        plan_of(Run(Path(report.run.path)), Settings())
 
 
 @pytest.mark.parametrize(
@@ -233,8 +240,13 @@ ERRORS = [
     (["bursty", "--engine", "nowhere:engine"], 2, "nowhere", ""),
     (["bursty", "--url", "sqlite+aiosqlite://", "--engine", "a:b"], 2, "url and engine name two targets", "keep one"),
     (["bursty", "--runs-dir", "file/runs"], 2, "cannot write file/runs", "--runs-dir"),
-    (["bursty", "--report", "x.html"], 2, "the ending '.html' names no format", ".json"),
-    (["bursty", "--format", "pdf"], 2, "'pdf' is not one of console, json, markdown, junit, github, openmetrics", ""),
+    (["bursty", "--report", "x.docx"], 2, "the ending '.docx' names no format", ".json"),
+    (
+        ["bursty", "--format", "pdf"],
+        2,
+        "'pdf' is not one of console, json, markdown, html, junit, github, openmetrics",
+        "",
+    ),
 ]
 
 
