@@ -110,13 +110,13 @@ def _at_ease(facts: Facts) -> Verdict:
     view, pressed = facts.view, facts.pressed
     if pressed.leaked:
         return _verdict(LEAKING, facts, words.leaking(facts, ""), limit.CLEAR)
+    if not facts.scripted and (found := facts.sync_in_loop):
+        return _verdict(STARVED, facts, words.sync_in_loop(found, ""), limit.CLEAR)
     if not facts.scripted and pressed.stalled_time > limit.STALLED_TIME:
         said = words.starved(facts, words.what_happened(facts))
         return _verdict(STARVED, facts, said, pressed.stalled_time / limit.STALLED_TIME)
     if found := facts.starving_proxy:
         return _verdict(TOO_SMALL, facts, words.proxy_too_small(found, ""), limit.CLEAR)
-    if not facts.scripted and (found := facts.sync_in_loop):
-        return _verdict(STARVED, facts, words.sync_in_loop(found, ""), limit.CLEAR)
     if not facts.scripted and (found := facts.found("PC608")):
         waits = f"The pool waits for threads: {found.title}, and connections are free."
         return Verdict(STARVED, waits, [*found.evidence, *evidence(facts)], found.confidence, found.advice, found.sites)
