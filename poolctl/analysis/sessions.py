@@ -133,8 +133,9 @@ class Sessions:
         return self.behind_proxy or not self.known or int(each.backend["pid"]) in self.known
 
     def breaks(self) -> list[Break]:
-        """Return when the server was gone, restarted, dropped everybody, or changed its role; in the order of time."""
-        return sorted([*self._gaps(), *self._changes()], key=lambda found: found.at_s)
+        """Return when, in the run, the server was gone, restarted, dropped everybody, or changed its role, in order."""
+        found = [each for each in (*self._gaps(), *self._changes()) if 0 <= each.at_s <= self._view.length_s]
+        return sorted(found, key=lambda each: each.at_s)
 
     def _gaps(self) -> Iterator[Break]:
         gone: list[float] = []

@@ -85,6 +85,10 @@ class TestBreaks:
         [found] = said("PC505", tmp_path, leases=LEASES, around={"server.jsonl": [up(1.0), {"at": 2.0, "gone": "x"}]})
         assert "could not be reached any more" in found.title
 
+    def test_what_came_before_the_run_or_after_it_is_not_its_own(self, tmp_path: Path) -> None:
+        lines = [up(-3.0), {"at": -2.0, "gone": "x"}, up(-1.0, 1.0), up(5.0, 7.0), {"at": 11.0, "gone": "x"}]
+        assert said("PC505", tmp_path, leases=LEASES, around={"server.jsonl": lines}) == []
+
     def test_a_change_of_role_is_a_failover(self, tmp_path: Path) -> None:
         lines = [up(1.0), up(2.0, replica=True)]
         [found] = said("PC505", tmp_path, leases=LEASES, around={"server.jsonl": lines})
