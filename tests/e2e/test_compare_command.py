@@ -205,7 +205,8 @@ def test_two_settings_are_run_in_turns_on_the_same_tapes_base_first_then_head_fi
 ) -> None:
     (tmp_path / "steady.py").write_text(STEADY.format(statements=1))
     load = ("--url", postgres_url, "--duration", "1s", "--seed", "5", "--pairs", "2", "--looks", "1", "--quiet")
-    result = poolctl("compare", "--ab", "steady.py", "--head", "--lifo", *load, "--format", "json", cwd=tmp_path)
+    asked = ("compare", "--ab", "steady.py", "--head", "--lifo", *load, "--format", "json")
+    result = poolctl(*asked, cwd=tmp_path, timeout=240)
     assert result.code in (0, 1, 4), result.err  # what two runs of a second say of a busy machine's times is no matter
     made = Comparison.from_json(json.loads(result.out))
     assert (made.base, made.head) == ("as it is", "--lifo")
