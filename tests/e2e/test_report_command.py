@@ -81,10 +81,10 @@ def test_a_file_that_is_there_stays_without_force(tmp_path: Path, shown: Report)
         (["nope"], "'nope' is not a run (looked for a directory with run.json, here and under .poolctl/runs)", None),
         (
             ["--format", "pdf"],
-            "--format: 'pdf' is not one of console, json, markdown, junit, github, openmetrics",
+            "--format: 'pdf' is not one of console, json, markdown, html, junit, github, openmetrics",
             None,
         ),
-        (["--report", "a.html"], "cannot write a report to a.html: the ending '.html' names no format", "end it in"),
+        (["--report", "a.docx"], "cannot write a report to a.docx: the ending '.docx' names no format", "end it in"),
         (["--report", "nowhere/a.md"], "cannot write nowhere/a.md: there is no directory nowhere", None),
         (["--runs-dir", "nowhere"], "no run under nowhere yet", "record one with `poolctl loadtest`"),
         (["--fail-on", "bad"], "--fail-on: 'bad' is not one of info, warning, error, critical", None),
