@@ -50,15 +50,15 @@ async def warm(engine, size):
 
 
 async def healthy():
-    engine = pool(16)
-    await warm(engine, 8)
+    """Never more at once than there are connections, however slow the machine."""
+    engine = pool(6)
+    await warm(engine, 4)
 
     async def orders():
         async with engine.connect() as connection:
-            await query(connection, 0.06)
+            await query(connection, 0.03)
 
-    await crowd.arrive(orders, rate=50, seconds=5)
-    await crowd.finish()
+    await crowd.work(orders, workers=4, seconds=5, pause=0.03)
 
 
 async def hot_but_healthy():
