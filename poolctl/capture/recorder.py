@@ -4,7 +4,7 @@ In: what the hooks saw. Out: records and names in shared memory (`trace.ring`), 
 line of `names-<pid>.jsonl`, by which poolctl finds the ring. No I/O afterwards, no thread, no lock held for long.
 
 Nothing here may hurt the application: tables are capped (a number 0 means "one too many"), errors are counted in the
-ring's header, and the callers in `pool_hooks` swallow what is raised.
+ring's header, and the callers in `hooks` swallow what is raised.
 """
 
 from __future__ import annotations
