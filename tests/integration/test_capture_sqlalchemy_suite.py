@@ -1,6 +1,6 @@
-"""SQLAlchemy's own tests of its pools and engines, with capture on. They are not in the wheel: unpack the source
-distribution of the installed version and name it in POOLCTL_SQLALCHEMY_SOURCE. Without it, `test_capture_ends.py` has
-an equivalent set of behaviours."""
+"""SQLAlchemy's own tests of its pools and engines, with capture on. They are not in the wheel: set
+POOLCTL_SQLALCHEMY_SOURCE to the unpacked source of the installed version, or to `fetch` to have it fetched. Without it,
+`test_capture_ends.py` has an equivalent set of behaviours: a minute's worth of sleeping tests is not for every run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
-SOURCE = os.environ.get("POOLCTL_SQLALCHEMY_SOURCE")
 TESTS = [f"test/engine/test_{name}.py" for name in ("pool", "reconnect", "transaction", "execute")] + [
     "test/ext/asyncio"
 ]
@@ -31,17 +32,35 @@ def pytest_sessionfinish(session):
 """
 
 
-@pytest.mark.skipif(SOURCE is None, reason="POOLCTL_SQLALCHEMY_SOURCE does not name SQLAlchemy's source")
-def test_sqlalchemys_own_tests_pass_as_they_do_without_capture(tmp_path):
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    named = os.environ.get("POOLCTL_SQLALCHEMY_SOURCE")
+    if named is None:
+        pytest.skip("POOLCTL_SQLALCHEMY_SOURCE names no source of SQLAlchemy, nor says `fetch`")
+    if named != "fetch":
+        return Path(named)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "sqlalchemy"]
+    fetched = subprocess.run(
+        [*command, "--dest", tmp_path, f"sqlalchemy=={sqlalchemy.__version__}"], capture_output=True, text=True
+    )
+    archives = list(tmp_path.glob("*.tar.gz"))
+    if not archives:
+        pytest.skip(f"SQLAlchemy's source cannot be had: {fetched.stderr.strip().splitlines()[-1:]}")
+    with tarfile.open(archives[0]) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return next(path for path in tmp_path.iterdir() if path.is_dir())
+
+
+def test_sqlalchemys_own_tests_pass_as_they_do_without_capture(tmp_path: Path, source: Path) -> None:
     (tmp_path / "capture_plugin.py").write_text(PLUGIN)
-    plain, captured = run(tmp_path, "no"), run(tmp_path, "yes")
+    plain, captured = run(tmp_path, source, "no"), run(tmp_path, source, "yes")
     assert re.search(r"\d+ passed", plain)
     assert re.search(r"(\d+) passed", captured).group(1) == re.search(r"(\d+) passed", plain).group(1)
     assert re.findall(r"\d+ failed", captured) == re.findall(r"\d+ failed", plain)
     assert "capture errors: 0" in captured
 
 
-def run(plugin: Path, with_capture: str) -> str:
+def run(plugin: Path, source: Path, with_capture: str) -> str:
     root = Path(__file__).parents[2]
     return subprocess.run(
         [
@@ -57,7 +76,7 @@ def run(plugin: Path, with_capture: str) -> str:
             "no:asyncio",
             *TESTS,
         ],
-        cwd=SOURCE,
+        cwd=source,
         env={**os.environ, "PYTHONPATH": f"{plugin}:{root}", "WITH_CAPTURE": with_capture},
         capture_output=True,
         text=True,
