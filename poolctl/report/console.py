@@ -81,9 +81,7 @@ def _holding(console: Console, report: Report) -> None:
     if not table.rows:
         return
     print_title(console, "Who holds the connections", "sql: the database's part of the hold; share: of all holding")
-    print_table(console, tables.Table(table.columns, table.rows[:HOLDERS]))
-    if len(table.rows) > HOLDERS:
-        console.print(dim(f"… and {len(table.rows) - HOLDERS} more (all of them in the JSON report)"))
+    _first_rows(console, table, "all of them in the JSON report")
 
 
 def _server(console: Console, report: Report) -> None:
@@ -102,9 +100,14 @@ def _long_leases(console: Console, report: Report) -> None:
     if not table.rows:
         return
     print_title(console, "The longest leases", "above the p95 of hold time, the longest first")
+    _first_rows(console, table, "in the JSON report")
+
+
+def _first_rows(console: Console, table: tables.Table, others: str) -> None:
+    """Print the first rows, and where the others are."""
     print_table(console, tables.Table(table.columns, table.rows[:HOLDERS]))
     if len(table.rows) > HOLDERS:
-        console.print(dim(f"… and {len(table.rows) - HOLDERS} more (in the JSON report)"))
+        console.print(dim(f"… and {len(table.rows) - HOLDERS} more ({others})"))
 
 
 def _pool(console: Console, report: Report) -> None:
