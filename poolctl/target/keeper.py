@@ -45,6 +45,7 @@ SOCKET_PATH_BYTES = 100
 START_S = 60.0
 FAST_STOP_S = 5.0
 IMMEDIATE_STOP_S = 2.0
+REMOVE_S = 2.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -91,7 +92,7 @@ def main(binaries: Path) -> int:
         if server is not None:
             _stop(server)
         for directory in made:
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove(directory)
     return 0
 
 
@@ -223,7 +224,8 @@ def _wait(done: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     while not done():
         late = time.monotonic() > deadline
         if late or _ordered_to_stop(0.01):
-            process.kill()
+            # The whole group (see _run): initdb works through children, which would go on writing after it.
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             if late:
                 raise RefusedError(f"the embedded PostgreSQL did not start within {START_S:g} s", "give --url")
@@ -256,6 +258,14 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
             server.wait(patience)
         except subprocess.TimeoutExpired:
             continue
+
+
+def _remove(directory: Path) -> None:
+    """Remove the tree, again while a process that was just killed still writes into it."""
+    deadline = time.monotonic() + REMOVE_S
+    while directory.exists() and time.monotonic() < deadline:
+        shutil.rmtree(directory, ignore_errors=True)
+        time.sleep(0.01)
 
 
 def _ordered_to_stop(patience: float) -> bool:
