@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from poolctl.analysis.records import split
-from poolctl.capture import Recorder, install
+from poolctl.capture import Recorder, canary, install
 from poolctl.trace.drain import Drain
 from poolctl.trace.events import Kind
+
+
+@pytest.fixture(params=["the kernel's", "the loop's"])
+def timer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A canary with the one and with the other timer."""
+    if request.param == "the loop's":
+        monkeypatch.setattr(canary, "_timer", lambda: None)
 
 
 def lags_of(directory: Path, work: Any) -> list[float]:
@@ -39,7 +49,7 @@ def lags_of(directory: Path, work: Any) -> list[float]:
     return [float(lag) / 1e9 for lag in records[Kind.LAG]["lag"]] if Kind.LAG in records else []
 
 
-def test_a_loop_that_stands_still_tells_for_how_long(tmp_path: Path) -> None:
+def test_a_loop_that_stands_still_tells_for_how_long(tmp_path: Path, timer: None) -> None:
     async def work(_: Any) -> None:
         await asyncio.sleep(0.15)
         time.sleep(0.5)  # what must not be done
@@ -48,24 +58,59 @@ def test_a_loop_that_stands_still_tells_for_how_long(tmp_path: Path) -> None:
     assert max(lags_of(tmp_path, work)) == pytest.approx(0.45, abs=0.25)
 
 
-def test_a_loop_that_has_nothing_to_do_is_not_late(tmp_path: Path) -> None:
+def test_a_loop_that_has_nothing_to_do_is_not_late(tmp_path: Path, timer: None) -> None:
     async def work(_: Any) -> None:
         await asyncio.sleep(0.6)
 
     assert max(lags_of(tmp_path, work), default=0.0) < 0.4
 
 
-def test_no_timer_is_left_after_capture(tmp_path: Path) -> None:
-    left: list[str] = []
+def timers(loop: Any) -> list[str]:
+    """Return what is left of a canary: a timer of the loop's, or the kernel's."""
+    links = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    return [repr(timer) for timer in loop._scheduled if "Canary" in repr(timer)] + [
+        link for link in links if link == canary._TIMER_LINK
+    ]
 
+
+def test_no_timer_is_left_after_capture(tmp_path: Path, timer: None) -> None:
     async def work(installed: Any) -> None:
-        loop: Any = asyncio.get_running_loop()
-        assert "Canary" in repr(loop._scheduled)
+        loop = asyncio.get_running_loop()
+        assert len(timers(loop)) == 1
         installed.remove()
         until = time.monotonic() + 20
-        while "Canary" in repr(loop._scheduled) and time.monotonic() < until:
+        while timers(loop) and time.monotonic() < until:
             await asyncio.sleep(0.02)
-        left.append(repr(loop._scheduled))
+        assert timers(loop) == []
+        assert not loop.remove_reader(os.open(os.devnull, os.O_RDONLY))  # nothing of ours reads what gets the number
 
     lags_of(tmp_path, work)
-    assert "Canary" not in left[0]
+
+
+def test_a_loop_that_ends_before_capture_leaves_no_timer(tmp_path: Path) -> None:
+    async def work(_: Any) -> None:
+        assert len(timers(asyncio.get_running_loop())) == 1
+
+    lags_of(tmp_path, work)
+    gc.collect()
+    assert timers(SimpleNamespace(_scheduled=())) == []
+
+
+def test_an_application_that_closes_the_timer_keeps_what_gets_its_number(tmp_path: Path) -> None:
+    async def work(installed: Any) -> None:
+        (number,) = (
+            int(path.name)
+            for path in Path("/proc/self/fd").iterdir()
+            if path.is_symlink() and str(path.readlink()) == canary._TIMER_LINK
+        )
+        asyncio.get_running_loop().remove_reader(number)
+        os.close(number)
+        theirs = os.open(os.devnull, os.O_RDONLY)
+        assert theirs == number
+        installed.remove()
+        kept.append(theirs)
+
+    kept: list[int] = []
+    lags_of(tmp_path, work)
+    gc.collect()
+    os.close(kept[0])  # raises if it is closed already
