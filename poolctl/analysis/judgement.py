@@ -57,7 +57,7 @@ def moved_into_the_database(case: Case, useful: int) -> str:
 def reason(case: Case, found: Found) -> str:
     """Say in one sentence why this size."""
     each = " per process" if case.processes > 1 else ""
-    resampled = f", {found.likely} in nine of ten resamples of the run" if found.resampled else ""
+    resampled = f", {found.likely} in nine of ten runs like this one" if found.resampled else ""
     more = f"{HEADROOM - 1:.0%} more {'clients' if case.closed else 'arrivals'}"
     met = f"{found.least} meets the objective on the recorded arrivals, {found.roomy or 'no size'} with {more}"
     if found.capped:

@@ -6,11 +6,17 @@ workload, size, seed, repetition and length, so that a benchmark that was cut of
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import os
+import statistics
 import sys
 import time
 from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from poolctl.analysis.leases import Tables, tables
 from poolctl.load.find import find
@@ -23,6 +29,8 @@ from poolctl.trace.run import Run
 HERE = Path(__file__).parent
 TIMEOUT_S = 0.5
 SEED = 7
+COMPUTES_S = 0.004
+"""How long the computing statement takes alone, on any machine."""
 
 
 class Bench:
@@ -43,39 +51,46 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         self._left.close()
 
-    def run(self, name: str, size: int, repeat: int = 0, seed: int = SEED) -> Tables | None:
-        """Return the tables of the workload at this size."""
-        key = self._key(name, size, repeat, seed)
+    def run(
+        self, name: str, size: int, repeat: int = 0, seed: int = SEED, seconds: float | None = None
+    ) -> Tables | None:
+        """Return the tables of the workload at this size; `seconds` where they are not the benchmark's own."""
+        seconds = seconds or self.seconds
+        key = self._key(name, size, repeat, seed, seconds)
         if key not in self.known:
             if self.replay_only:
                 return None
-            self.known[key] = self._make(name, size, seed).name
+            self.known[key] = self._make(name, size, seed, seconds).name
             self.index.write_text(json.dumps(self.known, indent=1))
         path = Path(self.known[key])  # a name, or a path as older benchmarks wrote it
         return tables(Run(path if path.is_absolute() else self.directory / path))
 
     def sizes(self, name: str) -> list[int]:
-        """Return the sizes at which there are runs of the workload, the roomy one left out."""
+        """Return the sizes at which there are runs of the workload on the one tape."""
         keys = (key.split() for key in self.known)
-        found = {int(size) for one, size, _, *_ in keys if one == name}
+        found = {int(size) for one, size, _, *more in keys if one == name and more == [f"{self.seconds:g}"]}
         return sorted(found)
 
     def has(self, name: str, size: int, repeat: int = 0, seed: int = SEED) -> bool:
         """Whether there is such a run already."""
-        return self._key(name, size, repeat, seed) in self.known
+        return self._key(name, size, repeat, seed, self.seconds) in self.known
 
-    def _key(self, name: str, size: int, repeat: int, seed: int) -> str:
-        return f"{name} {size} {repeat} {self.seconds:g}" + (f" seed{seed}" if seed != SEED else "")
+    def _key(self, name: str, size: int, repeat: int, seed: int, seconds: float) -> str:
+        return f"{name} {size} {repeat} {seconds:g}" + (f" seed{seed}" if seed != SEED else "")
 
-    def _make(self, name: str, size: int, seed: int) -> Path:
+    def _make(self, name: str, size: int, seed: int, seconds: float) -> Path:
         if self._server is None:
             self._server = self._left.enter_context(EmbeddedPostgres())
+            rows = self.directory / "rows"
+            if not rows.exists():
+                rows.write_text(str(rows_computed(self._server.url, COMPUTES_S)))
+            os.environ["SIZING_ROWS"] = rows.read_text()
         began = time.monotonic()
         plan = LoadPlan(
             found=find(f"{HERE / 'sizing_workloads.py'}:{name}"),
             target=TargetSpec(pool_size=size, max_overflow=0, pool_timeout_s=TIMEOUT_S).started(self._server.url),
             seed=seed,
-            duration_s=self.seconds,
+            duration_s=seconds,
             runs_dir=self.directory,
         )
         run = rehearse(plan)
@@ -84,3 +99,20 @@ class Bench:
         self.made += 1
         print(f"  made {name} at {size} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         return run.path
+
+
+def rows_computed(url: str, seconds: float) -> int:
+    """Return how many rows this machine sums up in so many seconds."""
+
+    async def measure() -> float:
+        engine = create_async_engine(url)
+        query, took = text("SELECT sum(g) FROM generate_series(1, 20000) g"), []
+        async with engine.connect() as connection:
+            for _ in range(200):
+                began = time.perf_counter()
+                await connection.execute(query)
+                took.append(time.perf_counter() - began)
+        await engine.dispose()
+        return statistics.median(took[50:])
+
+    return int(20_000 * seconds / asyncio.run(measure()))
