@@ -158,7 +158,7 @@ def prepare(
     if (closed and not known) or (not closed and not scripted and population_is_capped(leases, settings.capacity)):
         return CLOSED_WITHOUT_CLIENTS
     told = server.cores if server is not None else None
-    use = machine_use(meta, getattr(tables, "samples", None))
+    use = machine_use(meta)
     cores = use.left if use is not None else float(told) if told else probes.cores if probes else None
     rules = rules_of(settings, threads=any(pool.pool_class == "QueuePool" for pool in getattr(tables, "pools", ())))
     engine, structure, cost = choose(recorded, statements, rules, cores)

@@ -1,8 +1,7 @@
 """Who used the machine while a run was made: what the database could have, and whether others disturbed it.
 
-In: run.json, the generator's samples of itself. Out: the cores that were left for the database, and what others took.
-Knows nothing of sizes. Background work changed CPU-bound holds by a factor of two (notes on sizing): a run that met it
-says little.
+In: run.json. Out: the cores that were left for the database, and what others took. Knows nothing of sizes.
+Background work changed CPU-bound holds by a factor of two: a run that met it says little.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import pandas as pd
 
 DISTURBED = 0.15
 """Share of the cores that others may use meanwhile."""
@@ -27,15 +24,13 @@ class MachineUse:
     """Of the server's machine, which is this one."""
     ours: float
     """By the load generator."""
-    loop: float
-    """The part of that which carries statements: it is in the times that are measured of them already."""
     others: float
     """By neither the load generator nor a database server."""
 
     @property
     def left(self) -> float:
-        """Cores for the statements, from the caller's first byte to its last."""
-        return max(self.cores - self.others - max(self.ours - self.loop, 0.0), LEAST_LEFT * self.cores)
+        """Cores that the database could have."""
+        return max(self.cores - self.others - self.ours, LEAST_LEFT * self.cores)
 
     @property
     def disturbed(self) -> bool:
@@ -43,23 +38,14 @@ class MachineUse:
         return self.others > DISTURBED * self.cores
 
 
-def machine_use(meta: Mapping[str, Any], samples: pd.DataFrame | None = None) -> MachineUse | None:
+def machine_use(meta: Mapping[str, Any]) -> MachineUse | None:
     """Return who used the machine; None where the server was on another one, or nobody looked.
 
-    `samples` are the generator's of itself. The run knows the cores of the server's machine only where that is the
-    machine of the run.
+    The run knows the cores of the server's machine only where that is the machine of the run.
     """
     said = meta.get("cpu")
     cores = ((meta.get("target") or {}).get("server") or {}).get("cores")
     if not cores or not isinstance(said, Mapping):
         return None
     busy, ours, server = (float(said.get(f"cores_{who}") or 0.0) for who in ("busy", "ours", "server"))
-    return MachineUse(float(cores), ours, _loop(samples), max(busy - ours - server, 0.0))
-
-
-def _loop(samples: pd.DataFrame | None) -> float:
-    """Return the cores that the loops of all processes used."""
-    if samples is None or samples.empty:
-        return 0.0
-    spent = samples.groupby("process")[["cpu_s", "wall_s"]].sum()
-    return float((spent["cpu_s"] / spent["wall_s"].where(spent["wall_s"] > 0)).sum())
+    return MachineUse(float(cores), ours, max(busy - ours - server, 0.0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import pandas as pd
 import pytest
 from database_cases import Truth, app_bound, cpu_bound
 from sizing_cases import poisson, settings
@@ -42,14 +41,6 @@ def test_the_database_has_what_the_generator_and_others_leave_but_at_least_half(
     assert use is not None
     assert use.left == pytest.approx(left)
     assert use.disturbed is disturbed
-
-
-def test_what_carries_statements_is_in_their_times_already_and_not_taken_off_again() -> None:
-    samples = pd.DataFrame({"process": [1, 1, 2], "cpu_s": [0.04, 0.06, 0.03], "wall_s": [1.0, 1.0, 1.0]})
-    use = machine_use(used(1.0, ours=0.1), samples)
-    assert use is not None
-    assert use.loop == pytest.approx(0.08)
-    assert use.left == pytest.approx(1.98)
 
 
 def test_nothing_is_known_of_a_server_elsewhere_or_of_a_run_that_did_not_look() -> None:
