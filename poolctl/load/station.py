@@ -119,7 +119,7 @@ class Station:
         if setup and self._scenario.setup is not None:
             await _set_up(self._scenario, self._engine, self._spec)
         if self._directory is not None:
-            self._recorder = Recorder(self._directory, skip=("poolctl.load.",))  # who asks is the scenario
+            self._recorder = Recorder(self._directory)
             self._installed = install(self._recorder)
         self._performer = Performer(self._engine, tuple(self._scenario.transactions), self._recorder)
         if isinstance(self._tape, OpenTape):
