@@ -440,3 +440,11 @@ def test_a_killed_poolctl_takes_workers_rings_and_server_along(tmp_path):
     for names in run.path.glob("names-*.jsonl"):
         assert not Path(json.loads(names.read_text().splitlines()[0])["ring"]).exists()
     assert run.read_meta()["end"] == "interrupted"
+
+
+def test_where_a_load_commits_is_no_line_that_kept_a_connection_idle(plan, postgres_url):
+    run = rehearse(plan("Writes", 4.0))
+    assert (tables(run).leases["hold_time_s"] > 0.015).any()  # idle long enough to be looked at
+    entries = [json.loads(line) for path in run.path.glob("names-*.jsonl") for line in path.read_text().splitlines()]
+    assert entries
+    assert [entry["until"] for entry in entries if entry["kind"] == "idle"] == []
