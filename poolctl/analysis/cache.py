@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-LAYOUT = 5
+LAYOUT = 6
 """Version of the tables; another one in a file means: build again."""
 FRAMES = ("operations", "connections", "lags", "samples", "statements", "leases")
 """One file each. The leases last: their metadata vouch for the others."""

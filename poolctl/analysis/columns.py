@@ -120,7 +120,7 @@ def samples_of(columns: Columns, origin: int) -> dict[str, Array]:
 def lags_of(columns: Columns, origin: int) -> dict[str, Array]:
     """Return the columns of delays of event loops."""
     table = columns.tables[Kind.LAG]
-    return {"at_s": instants(table["at"], origin), "lag_s": table["lag"] / 1e9}
+    return {"at_s": instants(table["at"], origin), "lag_s": table["lag"] / 1e9, "queued_s": table["queued"] / 1e9}
 
 
 def durations(nanoseconds: Array) -> Array:

@@ -70,7 +70,7 @@ OPERATIONS = [
 ]
 CONNECTIONS = ["process", "pool", "lease", "connection", "at_s", "event", "time_s", "backend_pid"]
 STATEMENTS = ["process", "lease", "started_at_s", "sql_time_s", "control"]
-LAGS = ["process", "at_s", "lag_s"]
+LAGS = ["process", "at_s", "lag_s", "queued_s"]
 SAMPLES = ["process", "at_s", "cpu_s", "wall_s", "in_flight", "due"]
 
 

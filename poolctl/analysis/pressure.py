@@ -43,6 +43,10 @@ class Pressure:
     """Share of the waiting while an event loop stood still, or worked off what had piled up meanwhile."""
     stalled_time: float
     """Share of the time in which an event loop stood still."""
+    denied_share: float
+    """Share of the waiting while a loop was ready to run and got no processor, or worked off what had piled up."""
+    denied_time: float
+    """Share of the time in which a loop was ready to run and got no processor."""
     busy_share: float | None
     """Share of the waiting (without any: of the time) in which a process's interpreter had no moment to spare."""
     unheard_share: float | None
@@ -81,6 +85,8 @@ def measure(view: View) -> Pressure:
         free_share=_free_share(view),
         stalled_share=stalls.share_of_waiting(view),
         stalled_time=stalls.share_of_time(view),
+        denied_share=stalls.denied_share(view),
+        denied_time=stalls.denied_time(view),
         busy_share=stalls.busy_share(view),
         unheard_share=unheard_share(view, sql_share),
         sql_share=sql_share,

@@ -67,7 +67,7 @@ WANTED: dict[Kind, tuple[str, ...]] = {
     Kind.TRACE: ("lease", "trace_high", "trace_low"),
     Kind.OPERATION: ("at", "flags", "intended_at", "started_at", "context", "item", "client", "error"),
     Kind.SAMPLE: ("at", "cpu", "wall", "in_flight", "due"),
-    Kind.LAG: ("at", "lag"),
+    Kind.LAG: ("at", "lag", "queued"),
 }
 """The fields that are kept. RESET says nothing that CHECKIN does not."""
 

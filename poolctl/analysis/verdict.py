@@ -76,6 +76,8 @@ def _under_pressure(facts: Facts) -> Verdict:
         return _verdict(LEAKING, facts, words.leaking(facts, what), pressed.leaked_share / limit.LEAKED_SHARE)
     if not facts.scripted and (found := facts.sync_in_loop):
         return _verdict(STARVED, facts, words.sync_in_loop(found, what), limit.CLEAR)
+    if (share := pressed.denied_share) > limit.STARVED_SHARE:
+        return _verdict(STARVED, facts, words.starved_of_processors(facts, what), share / limit.STARVED_SHARE)
     if starved > limit.STARVED_SHARE:
         return _verdict(STARVED, facts, words.starved(facts, what), starved / limit.STARVED_SHARE)
     if facts.lock_margin > 1:
@@ -168,7 +170,7 @@ def _misconfigured(found: Finding, what: str, said: list[str]) -> Verdict:
 
 def _verdict(name: str, facts: Facts, said: words.Words, margin: float) -> Verdict:
     """Return a verdict as sure as its margin (a number ÷ its limit) and the recording allow."""
-    doubts = (margin < limit.CLEAR) + (facts.total < PLENTY)
+    doubts = (margin < limit.CLEAR) + (facts.total < PLENTY) + (facts.pressed.denied_time > limit.DENIED_TIME)
     lost = any(not check.ok for check in facts.checks)
     confidence = "low" if lost or doubts > 1 else "medium" if doubts else "high"
     return Verdict(name, said[0], evidence(facts), confidence, said[1], said[2])

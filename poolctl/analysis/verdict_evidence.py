@@ -64,6 +64,9 @@ def _process(facts: Facts) -> list[str]:
         lines.append(f"event loop: {format_share(share)} of the waiting {how} {threshold}{stood}")
     elif stood:
         lines.append(f"event loop: nobody waited{stood}")
+    if pressed.denied_time > 0:
+        shared = f"; {format_share(pressed.denied_share)} of the waiting {threshold}" if pressed.waited_s > 0 else ""
+        lines.append(f"processor: denied to the loop for {format_share(pressed.denied_time)} of the time{shared}")
     if pressed.busy_share is not None:
         lines.append(
             f"interpreter: never at rest in {format_share(pressed.busy_share)} of the "

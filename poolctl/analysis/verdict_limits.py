@@ -10,6 +10,8 @@ UNHEARD_SHARE = 0.5
 """Of what the processes take for SQL, with the server idle: the answers wait for the process."""
 STALLED_TIME = 0.1
 """Of the time, with an event loop that stands still: too much although nobody waited for the pool."""
+DENIED_TIME = 0.05
+"""Of the time, in which a loop was ready to run and the machine had no processor for it: what was seen is less sure."""
 LOCK_SHARE = 0.3
 """Of the server's busy sessions, waiting for a lock."""
 LOCK_WANTED = 0.85

@@ -82,6 +82,13 @@ def starved_interpreter(facts: Facts, what: str) -> Words:
     return sentence, found.advice if found else PROFILE, []
 
 
+def starved_of_processors(facts: Facts, what: str) -> Words:
+    """The loop could have gone on; the machine had no processor for it."""
+    share, time = format_share(facts.pressed.denied_share), format_share(facts.pressed.denied_time)
+    sentence = f"The process is starved: {what}, {share} of it while no processor was free for it ({time} of the time)."
+    return sentence, "give it a processor: a higher CPU limit, fewer neighbours on the machine, or more cores", []
+
+
 PROFILE = "find what keeps the process busy: a profiler (py-spy top --pid …) shows it"
 
 

@@ -51,6 +51,7 @@ class View:
     objectives: Sequence[Objective] = ()
     """What the run is held to."""
     process_samples: list[dict[str, Any]] = field(default_factory=list)
+    machine_samples: list[dict[str, Any]] = field(default_factory=list)
     """Lines of processes.jsonl, as `target.processes` makes them."""
 
     def column(self, name: str) -> Floats:
@@ -278,6 +279,7 @@ def looked_around(directory: Path) -> dict[str, Any]:
         "proxy_samples": "proxy.jsonl",
         "proxy_log": "proxy-log.jsonl",
         "process_samples": "processes.jsonl",
+        "machine_samples": "machine.jsonl",
     }
     return {name: _read_lines(directory / file) for name, file in files.items()}
 

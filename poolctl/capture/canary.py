@@ -1,8 +1,8 @@
 """Canary: how late an event loop runs what is due. Standard library only.
 
 In: a loop that asks pools for connections. Out: a LAG record each time a timer of ten a second was late, so that a
-blocked loop is told from one that has nothing to do; and what else is to be done now and then on that loop's thread. It
-ends by itself at its first tick after capture has ended.
+blocked loop is told from one that has nothing to do, with how long the thread meanwhile waited for a processor; and
+what else is to be done now and then on that loop's thread. It ends by itself at its first tick after capture has ended.
 
 On Linux the timer is the kernel's (timerfd), which the loop only reads: with a timer of its own pending, a loop waits
 with a time limit, and to set the processor's timer at each wait cost 3.7 % of a `select 1` on a virtual machine.
@@ -24,6 +24,8 @@ EVERY_S = 0.1
 EVERY_NS = NS // 10
 WORTH_NS = NS // 20
 """A shorter delay is no news: loops and machines are never quite on time."""
+_QUEUED = "/proc/thread-self/schedstat"
+"""Of the thread: time on a processor, time ready to run without one (both ns), times on one (Linux)."""
 _TIMER_LINK = "anon_inode:[timerfd]"
 _CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC = 1, 0o4000 | 0o2000000
 
@@ -37,6 +39,7 @@ class Canary:
         self._stopped = stopped
         self._on_tick = on_tick
         self._due_at = monotonic_ns() + EVERY_NS
+        self._queued = _queued_ns()
         descriptor = _timer()
         if descriptor is not None:
             self._close = weakref.finalize(loop, _close, descriptor)
@@ -76,12 +79,26 @@ class Canary:
 
     def _tick(self, loop: Any) -> None:
         try:
-            now = monotonic_ns()
+            now, before = monotonic_ns(), self._queued
+            self._queued = _queued_ns()
             if now - self._due_at >= WORTH_NS:
-                self._recorder.ring.write(Kind.LAG, now, 0, 0, 0, 0, now - self._due_at, 0, 0, 0)
+                queued = max(self._queued - before, 0)
+                self._recorder.ring.write(Kind.LAG, now, 0, 0, 0, 0, now - self._due_at, queued, 0, 0)
             self._on_tick(loop)
         except Exception:
             self._recorder.count_error()
+
+
+def _queued_ns() -> int:
+    """Return for how long this thread has waited for a processor; 0 where the kernel does not tell."""
+    try:
+        descriptor = os.open(_QUEUED, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return int(os.read(descriptor, 64).split()[1])
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _timer() -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from poolctl.clock import monotonic_ns
 from poolctl.errors import OutputError, PoolctlError, TargetError
-from poolctl.target.processes import Looks
+from poolctl.target.processes import Looks, Stillness
 from poolctl.target.server import ServerWatch
 from poolctl.trace.deltas import DeltaLog
 from poolctl.trace.drain import Drain, Drains
@@ -159,17 +159,26 @@ class ServerObserver(SampleObserver):
 
 
 class ProcessObserver(_Repeated):
-    """Writes to `processes.jsonl`, twice a second, how busy the interpreters of the watched processes are."""
+    """Writes to `processes.jsonl`, twice a second, how busy the interpreters of the watched processes are.
 
-    def __init__(self, pids: Callable[[], list[int]], path: Path) -> None:
+    And to `machine.jsonl` when the machine stood still.
+    """
+
+    def __init__(self, pids: Callable[[], list[int]], directory: Path) -> None:
         super().__init__("poolctl-processes", PROCESSES_S)
         self._pids = pids
-        self._path = path
+        self._directory = directory
         self._looks = Looks()
+        self._stillness = Stillness()
 
     def step(self) -> None:
-        """Look once; a full disk ends it, the drainer says so."""
-        lines = self._looks.look(self._pids())
+        """Look once."""
+        stood = self._stillness.look(PROCESSES_S)
+        self._add("machine.jsonl", [stood] if stood else [])
+        self._add("processes.jsonl", self._looks.look(self._pids()))
+
+    def _add(self, name: str, lines: list[dict[str, Any]]) -> None:
+        """Append to a file of the run. A full disk is nothing to stop for here: the drainer says so."""
         if lines:
-            with contextlib.suppress(OSError), self._path.open("a") as file:
+            with contextlib.suppress(OSError), (self._directory / name).open("a") as file:
                 file.writelines(json.dumps(line) + "\n" for line in lines)

@@ -2,16 +2,20 @@
 
 In: process ids. Out: lines for `processes.jsonl`: in which share of some looks any thread of the process was running,
 or ready to. One that always is has no moment to spare: Python lets one thread run at a time. Unlike the CPU time used
-this also tells where other programs take the processor.
+this also tells where other programs take the processor. And lines for `machine.jsonl`: when the machine itself stood
+still, for the one who looks as for those that are looked at.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from poolctl.clock import monotonic_ns
+import psutil
+
+from poolctl.clock import NS, monotonic_ns
 
 LOOKS = 5
 """Looks that make one line."""
@@ -48,6 +52,38 @@ class Looks:
                 self._began[pid] = now
                 seen.clear()
         return lines
+
+
+WORTH_S = 0.05
+"""A shorter stop of the machine is no news."""
+
+
+@dataclass
+class Stillness:
+    """Whether this process, which does next to nothing, still gets to do it when it is due."""
+
+    _at: int = 0
+    _worked: int = 0
+    _stolen: float = 0.0
+
+    def look(self, every_s: float) -> dict[str, Any] | None:
+        """Return a line if the machine stood still since the last look, which was meant to be `every_s` ago.
+
+        `from_ns`, `to_ns` (monotonic), `lost_s`: the delay that no work of our own explains, or what the hypervisor
+        gave to others meanwhile, whichever is longer.
+        """
+        now, worked, stolen = monotonic_ns(), time.process_time_ns(), stolen_s()
+        before, lost = self._at, 0.0
+        if before:
+            late = now - before - (worked - self._worked) - int(every_s * NS)
+            lost = max(late / NS, stolen - self._stolen)
+        self._at, self._worked, self._stolen = now, worked, stolen
+        return {"from_ns": before, "to_ns": now, "lost_s": lost} if lost >= WORTH_S else None
+
+
+def stolen_s() -> float:
+    """Return the CPU time that the hypervisor gave to others so far, all processors together; 0 where none tells."""
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
 def any_thread_runs(pid: int, proc: Path = Path("/proc")) -> bool | None:

@@ -60,7 +60,7 @@ class Kind(IntEnum):
     FETCH = 14
     """Many rows were fetched for the holder, long enough to tell; `at` is the end of it. In the lease's `sql` too."""
     LAG = 15
-    """An event loop ran at `at` what was due `lag` before. lease 0."""
+    """An event loop ran at `at` what was due `lag` before; its thread was without a processor for `queued`. lease 0."""
 
 
 class Flag(IntFlag):
@@ -139,7 +139,7 @@ PAYLOADS: dict[Kind, tuple[tuple[str, str], ...]] = {
     ),
     Kind.SAMPLE: (("cpu", "q"), ("wall", "q"), ("in_flight", "I"), ("due", "I"), ("threads_cpu", "q")),
     Kind.FETCH: (("started_at", "q"), ("spare", "q"), ("spare2", "q"), ("spare3", "q")),
-    Kind.LAG: (("lag", "q"), ("spare", "q"), ("spare2", "q"), ("spare3", "q")),
+    Kind.LAG: (("lag", "q"), ("queued", "q"), ("spare2", "q"), ("spare3", "q")),
 }
 """Field names and struct codes of the 32 payload bytes, by kind. Numbers named `context`, `error`, `statement`, `site`,
 `pool` refer to the names file of the same process; 0 is "none". `wait`, `connect`, `ping`, `sql`, `reset`, `checkin`,

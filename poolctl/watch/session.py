@@ -83,7 +83,7 @@ class _Session:
             drainer = RingDrainer(self._run.path, self._feed, announced)
             stack.callback(drainer.close)
             drainer.start()
-            processes = ProcessObserver(lambda: drainer.pids, self._run.path / "processes.jsonl")
+            processes = ProcessObserver(lambda: drainer.pids, self._run.path)
             stack.callback(processes.halt, 1.0)
             processes.start()
             self._way.enter(self._run)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,8 +28,8 @@ def timer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(canary, "_timer", lambda: None)
 
 
-def lags_of(directory: Path, work: Any) -> list[float]:
-    """Run work(engine, installed) on a loop under capture; return the delays in seconds that were recorded."""
+def lags_of(directory: Path, work: Any, field: str = "lag") -> list[float]:
+    """Run work(installed) on a loop under capture; return the delays in seconds that were recorded."""
     recorder = Recorder(directory)
     installed = install(recorder)
     drain = Drain(recorder.names_path)
@@ -46,7 +48,7 @@ def lags_of(directory: Path, work: Any) -> list[float]:
         installed.remove()
         recorder.close()
         drain.close()
-    return [float(lag) / 1e9 for lag in records[Kind.LAG]["lag"]] if Kind.LAG in records else []
+    return [float(each) / 1e9 for each in records[Kind.LAG][field]] if Kind.LAG in records else []
 
 
 def test_a_loop_that_stands_still_tells_for_how_long(tmp_path: Path, timer: None) -> None:
@@ -56,6 +58,28 @@ def test_a_loop_that_stands_still_tells_for_how_long(tmp_path: Path, timer: None
         await asyncio.sleep(0.15)
 
     assert max(lags_of(tmp_path, work)) == pytest.approx(0.45, abs=0.25)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be bound to a processor")
+def test_a_loop_whose_thread_shares_its_processor_tells_for_how_long_it_had_none(tmp_path: Path, timer: None) -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    rival = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+
+    async def work(_: Any) -> None:
+        await asyncio.sleep(0.5)
+        until = time.thread_time() + 0.4
+        while time.thread_time() < until:
+            pass
+        await asyncio.sleep(0.15)
+
+    try:
+        queued = lags_of(tmp_path, work, "queued")
+    finally:
+        rival.kill()
+        rival.wait()
+        os.sched_setaffinity(0, before)
+    assert sum(queued) > 0.1, "of about 0.4 s"
 
 
 def test_a_loop_that_has_nothing_to_do_is_not_late(tmp_path: Path, timer: None) -> None:

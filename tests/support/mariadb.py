@@ -7,6 +7,7 @@ when the tests are killed. Nothing of the system's own server, its configuration
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import socket
@@ -22,6 +23,10 @@ import pytest
 
 USER, PASSWORD, DATABASE = "tester", "maria-secret", "shop"
 START_S = 60.0
+
+SYNC_DRIVERS = ["pymysql", *(["mysqldb"] if importlib.util.find_spec("MySQLdb") else [])]
+"""SQLAlchemy's names. mysqlclient (`mysqldb`) comes as source only: it is tested where it could be built, as in CI."""
+ASYNC_DRIVERS = ["aiomysql", "asyncmy"]
 
 _PLACES = "/usr/sbin:/usr/local/sbin:/usr/local/bin:/usr/bin:/bin"
 _LEAN = (
@@ -51,7 +56,7 @@ class MariaDB:
     process: subprocess.Popen[bytes]
 
     def url(self, driver: str = "pymysql", dialect: str = "mysql") -> str:
-        """Return SQLAlchemy's URL for a driver: pymysql, aiomysql, asyncmy."""
+        """Return SQLAlchemy's URL for a driver, one of `SYNC_DRIVERS` and `ASYNC_DRIVERS`."""
         return f"{dialect}+{driver}://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{DATABASE}"
 
     def ask(self, statement: str) -> tuple[tuple[object, ...], ...]:

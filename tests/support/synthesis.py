@@ -193,7 +193,7 @@ def write_run(
     duration: float | None = None,
     server: dict[str, Any] | None = None,
     closed: Sequence[tuple[float, int]] = (),
-    lags: Sequence[tuple[float, float]] = (),
+    lags: Sequence[tuple[float, ...]] = (),
     capture: dict[str, Any] | None = None,
     lose: Sequence[int] = (),
     torn: int = 0,
@@ -209,11 +209,11 @@ def write_run(
 ) -> Run:
     """Write a whole run under `root`.
 
-    `closed` are (instant, connection) of closed connections; `lags` (instant, delay) of the event loop; `lose` are
-    sequence numbers (of each process) whose records were dropped; `torn` bytes of a record are left at the end of each
-    event file; `pools` overrides what a pool says of itself, by its number; `stacks` are of sites, innermost first;
-    `sync_sites` asked a sync pool on a loop; `inherited` are connections of the last process that are its parent's;
-    `idle_until` is the place at which leases of a site used their connection again;
+    `closed` are (instant, connection) of closed connections; `lags` (instant, delay, of it without a processor) of the
+    event loop; `lose` are sequence numbers (of each process) whose records were dropped; `torn` bytes of a record are
+    left at the end of each event file; `pools` overrides what a pool says of itself, by its number; `stacks` are of
+    sites, innermost first; `sync_sites` asked a sync pool on a loop; `inherited` are connections of the last process
+    that are its parent's; `idle_until` is the place at which leases of a site used their connection again;
     `around` are the lines of `server.jsonl`, `proxy.jsonl` and `proxy-log.jsonl` (`at`, in seconds, becomes `at_ns`);
     `proxy` are the pooler's settings; `meta` overrides keys of run.json.
     """
@@ -236,7 +236,9 @@ def write_run(
             records += [
                 (_ns(at), Kind.CLOSE, Flag.NONE, 0, 1, 0, (0, 0, connection, 0, 0)) for at, connection in closed
             ]
-            records += [(_ns(at), Kind.LAG, Flag.NONE, 0, 0, 0, (_span(lag), 0, 0, 0)) for at, lag in lags]
+            for at, lag, *queued in lags:
+                payload = (_span(lag), _span(sum(queued)), 0, 0)
+                records.append((_ns(at), Kind.LAG, Flag.NONE, 0, 0, 0, payload))
         data = pack(records, pid, lose)
         (run.path / f"events-{pid}.bin").write_bytes(data + b"\x01" * torn)
         _write_names(

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from poolctl.target.processes import LOOKS, Looks, any_thread_runs
+from poolctl.target import processes
+from poolctl.target.processes import LOOKS, Looks, Stillness, any_thread_runs
 
 
 def process(root, pid, *states):
@@ -39,3 +40,29 @@ def test_so_many_looks_make_a_line_and_a_process_that_is_gone_makes_none(tmp_pat
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="there is no /proc")
 def test_the_one_who_looks_is_running():
     assert any_thread_runs(os.getpid()) is True
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """What the machine's clocks say: [time, own CPU time, stolen], in seconds."""
+    said = [100.0, 5.0, 3.0]
+    monkeypatch.setattr(processes, "monotonic_ns", lambda: int(said[0] * 1e9))
+    monkeypatch.setattr(processes.time, "process_time_ns", lambda: int(said[1] * 1e9))
+    monkeypatch.setattr(processes, "stolen_s", lambda: said[2])
+    return said
+
+
+@pytest.mark.parametrize(
+    ("took", "worked", "stolen", "lost"),
+    [(0.11, 0.0, 0.0, None), (0.6, 0.0, 0.0, 0.5), (0.6, 0.48, 0.0, None), (0.12, 0.0, 0.3, 0.3)],
+    ids=["in time", "late for no reason", "late by its own work", "the hypervisor took"],
+)
+def test_the_machine_stood_still_where_no_work_of_our_own_made_us_late(machine, took, worked, stolen, lost):
+    stillness = Stillness()
+    assert stillness.look(0.1) is None, "there was no look before"
+    for number, spent in enumerate((took, worked, stolen)):
+        machine[number] += spent
+    line = stillness.look(0.1)
+    assert (line and round(line["lost_s"], 6)) == lost
+    if line:
+        assert (line["from_ns"], line["to_ns"]) == (100 * 10**9, int((100 + took) * 1e9))

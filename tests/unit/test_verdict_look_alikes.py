@@ -77,6 +77,34 @@ def test_a_blocked_loop_is_not_a_small_pool(tmp_path):
     assert calm.verdict != "starved"
 
 
+def test_a_loop_without_a_processor_is_not_blocked_by_what_it_runs(tmp_path):
+    """As above, and what stood still was the machine: for this process, or for everybody."""
+    stops = [k + 0.9 for k in range(0, 20, 2)]
+    leases = [
+        Lease(at - 0.6 + n / 50, 0.01, wait=0.6 - n / 50, task=n, connection=n % 4 + 1)
+        for at in stops
+        for n in range(20)
+    ]
+    still = [{"at": at, "from_ns": _ns(at - 0.7), "to_ns": _ns(at + 0.05), "lost_s": 0.58} for at in stops]
+    for name, lags, around in (
+        ("queued", [(at, 0.6, 0.55) for at in stops], {}),
+        ("still", [(at, 0.6) for at in stops], {"machine.jsonl": still}),
+    ):
+        report = watched(tmp_path / name, [*leases, *healthy(200)], lags=lags, around=around)
+        assert report.verdict == "starved"
+        assert "no processor was free for it" in report.summary
+        assert "PC602" not in codes(report)
+        usual = {**POOL, "pool_timeout_s": 10.0}
+        calm = watched(tmp_path / f"{name}-calm", healthy(400, every=0.05), settings=usual, lags=lags, around=around)
+        assert calm.verdict == "healthy", calm.summary
+        assert calm.confidence == "medium"
+        assert any(line.startswith("processor: denied to the loop for 2") for line in calm.evidence), calm.evidence
+
+
+def _ns(second):
+    return EPOCH + int(second * 1e9)
+
+
 def looked(wanted, count):
     """Lines of processes.jsonl, twice a second."""
     return [

@@ -14,8 +14,9 @@ How to fix it
     (`await asyncio.to_thread(…)`) or use a library that awaits.
 
 When it is wrong
-    A process that was stopped, or got no processor (too many on one machine), is late as well: then no single site
-    stands out. Code that holds no connection while it blocks has no site here.
+    Time in which the loop's thread was ready and got no processor (too many on one machine, a CPU limit) is left out,
+    as far as the kernel tells; a process that was stopped, or waits for its own memory to be read back from a disk, is
+    late as well: then no single site stands out. Code that holds no connection while it blocks has no site here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from poolctl.analysis import stalls
 from poolctl.analysis.rule import Rule, bands, graded, sites_of, times, where
 from poolctl.analysis.sweep import Floats, Ints
 from poolctl.analysis.view import View
@@ -32,7 +34,7 @@ from poolctl.units import format_seconds, format_share
 
 RULE = Rule("PC602", "blocked-loop", Severity.WARNING)
 
-LATE_S, VERY_LATE_S = 0.1, 1.0
+LATE_S, VERY_LATE_S = stalls.LATE_S, 1.0
 SLACK_S = 0.02
 """What is this near to the beginning of a stop may have come before it, this near to its end still belong to it."""
 MOST = 200
@@ -41,8 +43,7 @@ MOST = 200
 
 def check(view: View) -> Iterator[Finding]:
     """Yield one finding for all stops of event loops."""
-    lags = view.tables.lags
-    lags = lags[lags["lag_s"] >= LATE_S]
+    lags = stalls.stops(view)
     if not len(lags):
         return
     worst, total = float(lags["lag_s"].max()), float(lags["lag_s"].sum())
