@@ -18,6 +18,10 @@ from poolctl.redact import scrub
 
 EXTRAS = {"asyncmy": "mysql", "pymysql": "mysql", "aiosqlite": "sqlite", "psycopg": "psycopg"}
 """Driver module → extra of poolctl that installs it."""
+PACKAGES = {"MySQLdb": "mysqlclient", "psycopg2": "psycopg2-binary"}
+"""Driver module → its package, where that has another name."""
+UNREACHABLE = frozenset({"2002", "2003", "2005"})
+"""MySQL's error numbers of a client that got no connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +118,13 @@ FAILURES = (
         "the certificate or the encryption was refused",
         "check the ssl parameters of the URL and the server's certificate",
         kinds=(ssl.SSLError,),
+        codes=frozenset({"2026"}),
         text=r"certificate verify failed|SSL error|SSL routines",
     ),
     Failure(
         "unknown host",
         "correct the host in the URL, or check DNS",
+        codes=frozenset({"2005"}),
         kinds=(socket.gaierror,),
         text=r"could not translate host name|Name or service not known|nodename nor servname|failed to resolve host"
         r"|Temporary failure in name resolution|getaddrinfo failed",
@@ -127,12 +133,13 @@ FAILURES = (
         "no answer in time",
         "check host, port and firewall",
         kinds=(TimeoutError,),
-        text=r"connection timeout expired|timed out",
+        text=r"connection timeout expired|timed out|Can't connect .*\(110\)",
     ),
     Failure(
         "connection refused",
         "start the server, or correct host and port in the URL",
         kinds=(ConnectionRefusedError, FileNotFoundError),
+        codes=frozenset({"2002", "2003"}),
         text=r"Connect call failed|connection refused|Can't connect to MySQL|No such file or directory|\bErrno 111\b",
     ),
     LOST,
@@ -143,6 +150,8 @@ FAILURES = (
     ),
 )
 
+_UNKNOWN_PARAMETER = re.compile(r"unexpected keyword argument '(\w+)'|'(\w+)' is an invalid keyword argument")
+
 
 def explain(error: BaseException, shown: str, url: str | None = None) -> PoolctlError:
     """Return the one-line error for what connecting to `shown` (redacted) raised; `url` is what to scrub from texts."""
@@ -152,9 +161,9 @@ def explain(error: BaseException, shown: str, url: str | None = None) -> Poolctl
     for link in chain:
         if isinstance(link, ModuleNotFoundError):
             return missing_driver(link, shown)
-        if isinstance(link, TypeError) and (match := re.search(r"unexpected keyword argument '(\w+)'", str(link))):
-            hint = "asyncpg says ssl=require where libpq says sslmode=require" if "ssl" in match[1] else "leave it out"
-            return UsageError(f"{shown}: the driver does not know the URL parameter {match[1]!r}", hint)
+        if isinstance(link, TypeError) and (match := _UNKNOWN_PARAMETER.search(str(link))):
+            hint = "asyncpg says ssl=require where libpq says sslmode=require" if "ssl" in match[0] else "leave it out"
+            return UsageError(f"{shown}: the driver does not know the URL parameter {match[1] or match[2]!r}", hint)
     for failure in FAILURES:
         if any(failure.fits(link) for link in chain):
             said = scrub(str(chain[0]), url)
@@ -169,7 +178,7 @@ def explain(error: BaseException, shown: str, url: str | None = None) -> Poolctl
 def missing_driver(error: ModuleNotFoundError, shown: str) -> ConfigError:
     """Return the error that names what to install for a driver."""
     module = (error.name or "").partition(".")[0] or "?"
-    what = f"poolctl[{EXTRAS[module]}]" if module in EXTRAS else module
+    what = f"poolctl[{EXTRAS[module]}]" if module in EXTRAS else PACKAGES.get(module, module)
     return ConfigError(f"{shown}: the driver {module!r} is not installed", f"run `pip install '{what}'`")
 
 
@@ -178,7 +187,7 @@ def is_connection_loss(error: BaseException) -> bool:
     return any(
         isinstance(link, OSError | EOFError | TimeoutError)
         or bool(getattr(link, "connection_invalidated", False))
-        or any(code.startswith(("08", "57P")) or code in LOST.codes for code in _codes(link))
+        or any(code.startswith(("08", "57P")) or code in LOST.codes | UNREACHABLE for code in _codes(link))
         or re.search(LOST.text, str(link), re.IGNORECASE) is not None
         for link in _chain(error, everything=True)
     )

@@ -78,6 +78,11 @@ def test_the_workflows_of_the_readme_call_poolctl_as_it_can_be_called(readme: st
             format_of(Path(file))
 
 
+def test_ci_runs_the_readme_s_test_command(readme: str) -> None:
+    (command,) = re.findall(r"```sh\n(.*/pytest)\n```", readme)
+    assert f"\n{command}\n" in (README.parent / ".ci" / "run").read_text()
+
+
 def test_ci_runs_the_gate_on_poolctl_itself() -> None:
     ci = README.parent / ".ci"
     assert ".venv/bin/python .ci/gate.py" in (ci / "run").read_text()

@@ -1,12 +1,11 @@
 """One life with each driver, on a real server: what capture says agrees with what happened, and with the server.
 
-MySQL's drivers talk to MariaDB. mysqlclient is tested where it is installed: it comes as source only.
+MySQL's drivers talk to MariaDB. mysqlclient is tested where it is installed (`mariadb.SYNC_DRIVERS`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import inspect
 import threading
 from collections.abc import Callable
@@ -18,15 +17,14 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from captured import Captured, capture, end_of
+from mariadb import ASYNC_DRIVERS, SYNC_DRIVERS
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from poolctl.trace.events import Flag, Kind
 
 SELECT = sa.text("select 1")
-SYNC = ["psycopg2", "psycopg", "pymysql", "sqlite"]
-if importlib.util.find_spec("MySQLdb"):
-    SYNC.append("mysqldb")
-ASYNC = ["asyncpg", "psycopg", "aiomysql", "asyncmy", "aiosqlite"]
+SYNC = ["psycopg2", "psycopg", *SYNC_DRIVERS, "sqlite"]
+ASYNC = ["asyncpg", "psycopg", *ASYNC_DRIVERS, "aiosqlite"]
 POOL = {"pool_size": 2, "max_overflow": 0, "pool_timeout": 0.2, "pool_pre_ping": True}
 
 

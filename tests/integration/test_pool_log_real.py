@@ -15,6 +15,7 @@ import asyncpg
 import psycopg_pool
 import pytest
 from logged import DATED, FULL, SECONDS, Both, assert_same_leases, ends, held, logging_to, seen_twice
+from mariadb import SYNC_DRIVERS
 from sqlalchemy import create_engine, event, exc, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, SingletonThreadPool, StaticPool
@@ -81,6 +82,19 @@ def test_the_log_of_a_threaded_pool_tells_what_capture_saw(tmp_path, name):
         kept = every_end_in_threads(engine)
     resolved(both)
     assert_same_leases(both)
+    kept[0].close()
+    engine.dispose()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("driver", SYNC_DRIVERS)
+def test_the_log_of_a_threaded_pool_on_mariadb_tells_what_capture_saw(tmp_path, mariadb, driver):
+    with seen_twice(tmp_path) as both:
+        engine = create_engine(mariadb.url(driver), pool_size=2, max_overflow=2)
+        kept = every_end_in_threads(engine)
+    resolved(both)
+    assert_same_leases(both)
+    assert both.summary.pools[0].driver == driver
     kept[0].close()
     engine.dispose()
 

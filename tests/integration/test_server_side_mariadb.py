@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from command import poolctl
-from mariadb import MariaDB, running_mariadb
+from mariadb import ASYNC_DRIVERS, SYNC_DRIVERS, MariaDB, running_mariadb
 from sick_apps import site_of
 from watched import Watched, found
 
+from poolctl.errors import PoolctlError
 from poolctl.policy import Policy
 from poolctl.target import probes, probes_mysql
 from poolctl.target.server import ServerWatch
@@ -100,7 +101,7 @@ def test_a_lock_queue_has_its_head_in_mariadb_too(hasty: MariaDB, tmp_path: Path
     assert idle.sites == [site_of("neighbour", "reserve")]
 
 
-@pytest.mark.parametrize("driver", ["pymysql", "aiomysql", "asyncmy"])
+@pytest.mark.parametrize("driver", [*SYNC_DRIVERS, *ASYNC_DRIVERS])
 def test_every_driver_shows_the_same_server(hasty: MariaDB, driver: str) -> None:
     with ServerWatch(TargetSpec(url=hasty.url(driver))) as watch:
         info, sample = watch.probe(), watch.sample()
@@ -112,6 +113,21 @@ def test_every_driver_shows_the_same_server(hasty: MariaDB, driver: str) -> None
         assert watch.blind == []
         with pytest.raises(Exception, match="READ ONLY"):
             watch._ask(watch._beside.ask(lambda connection: probes_mysql.rows(connection, "create table x (n int)")))
+
+
+@pytest.mark.parametrize("driver", [*SYNC_DRIVERS, *ASYNC_DRIVERS])
+def test_every_driver_s_refusal_is_named_for_what_it_is(hasty: MariaDB, driver: str) -> None:
+    good = hasty.url(driver)
+    for wrong, says in (
+        (good.replace(f":{hasty.port}/", ":1/"), "connection refused"),
+        (good.replace("127.0.0.1", "no-such-host.invalid"), "unknown host"),
+        (good.replace("maria-secret", "other-secret"), "the password was not accepted"),
+        (good.replace("/shop", "/nothing"), "no such database"),
+        (f"{good}?nonsense=1", "the driver does not know the URL parameter 'nonsense'"),
+    ):
+        with ServerWatch(TargetSpec(url=wrong)) as watch, pytest.raises(PoolctlError, match=says) as refused:
+            watch.probe()
+        assert "-secret" not in f"{refused.value} {refused.value.hint}"
 
 
 def test_a_role_that_may_not_see_others_says_so(hasty: MariaDB) -> None:

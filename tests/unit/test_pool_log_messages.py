@@ -111,6 +111,7 @@ def test_a_driver_is_known_by_the_class_of_its_connections():
     assert driver_of(ASYNCPG) == ("postgresql", "asyncpg")
     assert driver_of(PSYCOPG2) == ("postgresql", "psycopg2")
     assert driver_of("<pymysql.connections.Connection object at 0x1>") == ("mysql", "pymysql")
+    assert driver_of("<_mysql.connection open to '127.0.0.1' at 0x1>") == ("mysql", "mysqldb")
     assert driver_of("<something.Else at 0x1>") == ("?", "?")
 
 

@@ -58,6 +58,12 @@ def mysql_says(number: int, text: str) -> OperationalError:
         (mysql_says(1049, "Unknown database 'db'"), "no such database"),
         (mysql_says(2003, "Can't connect to MySQL server on 'h'"), "connection refused"),
         (mysql_says(1040, "Too many connections"), "no free connection"),
+        (mysql_says(2002, "Can't connect to server on '127.0.0.1' (115)"), "connection refused"),
+        (mysql_says(2002, "Can't connect to local server through socket '/nowhere' (2)"), "connection refused"),
+        (mysql_says(2002, "Can't connect to server on 'h' (110)"), "no answer in time"),
+        (mysql_says(2005, "Unknown server host 'h' (-2)"), "unknown host"),
+        (mysql_says(2026, "SSL connection error: unknown error number"), "encryption was refused"),
+        (mysql_says(2013, "Lost connection to server at 'handshake'"), "connection was lost"),
         (RuntimeError("something else with secret7"), "cannot connect: RuntimeError"),
     ],
 )
@@ -77,8 +83,20 @@ def test_a_missing_driver_is_named_with_what_to_install() -> None:
     assert "poolctl[mysql]" in explained.hint
 
 
-def test_a_url_parameter_that_the_driver_does_not_know_is_named() -> None:
-    explained = explain(TypeError("connect() got an unexpected keyword argument 'sslmode'"), "postgresql+asyncpg://h")
+def test_a_driver_is_installed_by_the_name_of_its_package() -> None:
+    explained = explain(ModuleNotFoundError("No module named 'MySQLdb'", name="MySQLdb"), "mysql+mysqldb://h/db")
+    assert "pip install 'mysqlclient'" in explained.hint
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "connect() got an unexpected keyword argument 'sslmode'",
+        "'sslmode' is an invalid keyword argument for connect()",
+    ],
+)
+def test_a_url_parameter_that_the_driver_does_not_know_is_named(says: str) -> None:
+    explained = explain(TypeError(says), "postgresql+asyncpg://h")
     assert isinstance(explained, UsageError)
     assert "'sslmode'" in explained.message
     assert "ssl=require" in explained.hint
@@ -96,6 +114,8 @@ def test_our_own_errors_pass_through() -> None:
         (asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"), True),
         (asyncpg.AdminShutdownError("terminating connection due to administrator command"), True),
         (OperationalError("q", {}, Exception("x"), connection_invalidated=True), True),
+        (mysql_says(2002, "Can't connect to server on 'h' (115)"), True),
+        (mysql_says(1045, "Access denied for user"), False),
         (TimeoutError(), True),
         (asyncpg.InsufficientPrivilegeError("permission denied for view pg_stat_activity"), False),
         (asyncpg.UndefinedTableError('relation "pg_stat_activity" does not exist'), False),
