@@ -76,7 +76,7 @@ def _under_pressure(facts: Facts) -> Verdict:
         return _verdict(LEAKING, facts, words.leaking(facts, what), pressed.leaked_share / limit.LEAKED_SHARE)
     if not facts.scripted and (found := facts.sync_in_loop):
         return _verdict(STARVED, facts, words.sync_in_loop(found, what), limit.CLEAR)
-    if (share := pressed.denied_share) > limit.STARVED_SHARE:
+    if (share := pressed.denied_share) > max(limit.STARVED_SHARE, pressed.stalled_share):
         return _verdict(STARVED, facts, words.starved_of_processors(facts, what), share / limit.STARVED_SHARE)
     if starved > limit.STARVED_SHARE:
         return _verdict(STARVED, facts, words.starved(facts, what), starved / limit.STARVED_SHARE)
