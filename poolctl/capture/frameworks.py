@@ -1,8 +1,8 @@
 """Frameworks: what an application is doing when it asks, in its framework's words: the endpoint, or the task.
 
-In: Starlette (FastAPI), Flask and Celery, where the application imported them; never imported by us. Out: a scope
-(`capture.scope`) around each request and task. A route is known only once it was matched, so its name is looked for
-when a connection is asked for. Requests that were under way when capture began have none. Standard library only.
+In: Starlette (FastAPI), Flask and Celery, as soon as the application has imported them; never imported by us. Out: a
+scope (`capture.scope`) around each request and task. A route is known only once it was matched, so its name is looked
+for when a connection is asked for. Requests that were under way when capture began have none. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, MutableMapping
 from contextvars import Token
 from typing import Any
 
+from poolctl.capture.imports import Imports
 from poolctl.capture.scope import current, scope
 from poolctl.capture.watch import Watch
 
@@ -22,9 +23,13 @@ _RUNNING = 10_000
 
 
 class Frameworks:
-    """What is done to the frameworks of this process. `put` puts a wrapper on a class, and takes it off in the end."""
+    """What is done to the frameworks of this process. `put` puts a wrapper on a class, and takes it off in the end.
 
-    def __init__(self, put: Put) -> None:
+    `imported` is called when one was imported, before its first request can come; it is to call `look`. So should
+    others do now and then: not every import can be seen.
+    """
+
+    def __init__(self, put: Put, imported: Callable[[], None]) -> None:
         self._put = put
         self._awaited: dict[str, Callable[[Any], bool]] = {
             "starlette.applications": self._starlette,
@@ -32,6 +37,11 @@ class Frameworks:
             "celery.signals": self._celery,
         }
         self._signals: list[tuple[Any, Any]] = []
+        self._imports = Imports(self._awaited, imported)
+
+    def listen(self) -> None:
+        """Be told of imports from now on."""
+        self._imports.listen()
 
     def look(self) -> None:
         """See whether one was imported meanwhile."""
@@ -39,9 +49,12 @@ class Frameworks:
             module = sys.modules.get(name)
             if module is not None and self._awaited[name](module):
                 self._awaited.pop(name, None)
+        if not self._awaited:
+            self._imports.remove()
 
     def remove(self) -> None:
         """Leave Celery's signals; the wrappers are `put`'s."""
+        self._imports.remove()
         self._awaited.clear()
         for signal, receiver in self._signals:
             signal.disconnect(receiver)
@@ -55,8 +68,10 @@ class Frameworks:
 
     def _flask(self, module: Any) -> bool:
         owner = getattr(module, "Flask", None)
-        if owner is not None and "wsgi_app" in vars(owner):
-            self._put(owner, "wsgi_app", wsgi)
+        if owner is not None:  # either may be passed by: middleware keeps a `wsgi_app` of before, or calls it only
+            for name in ("__call__", "wsgi_app"):
+                if name in vars(owner):
+                    self._put(owner, name, wsgi)
         return owner is not None
 
     def _celery(self, module: Any) -> bool:
@@ -116,10 +131,10 @@ def asgi(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., An
 
 
 def wsgi(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., Any]:
-    """`Flask.wsgi_app`."""
+    """`Flask.__call__` and `Flask.wsgi_app`, which it calls, with the application's middleware in between."""
 
     def wsgi_app(self: Any, environ: Any, start_response: Any) -> Any:
-        if watch.stopped:
+        if watch.stopped or getattr(current.get(), "_look", None) is _rule:
             return original(self, environ, start_response)
         endpoint = Endpoint(_rule)
         token = current.set(endpoint)

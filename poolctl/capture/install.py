@@ -64,7 +64,8 @@ class Installed:
         self._extend_tree(DefaultDialect, _DIALECT | _ping_hook())
         for strategy, method in _fetches():
             self._put(strategy, method, sql_hooks.fetch)
-        self._frameworks = Frameworks(self._put)
+        self._frameworks = Frameworks(self._put, self._look_for_frameworks)
+        self._frameworks.listen()
         self.watch.on_new_pool.append(self._look_for_frameworks)
         self.watch.on_sample.append(self._look_for_frameworks)
         self._look_for_frameworks()
@@ -90,7 +91,7 @@ class Installed:
             self._extend_tree(DefaultDialect, _DIALECT | _ping_hook())
 
     def _look_for_frameworks(self, _: Any = None) -> None:
-        """One may be imported later than SQLAlchemy is."""
+        """One may be imported later than SQLAlchemy is: it tells, unless its import could not be seen."""
         try:
             with self._lock:
                 self._frameworks.look()

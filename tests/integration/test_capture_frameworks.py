@@ -24,9 +24,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import poolctl
+from poolctl.analysis.leases import tables
 from poolctl.trace.events import Kind
+from poolctl.watch.plan import WatchPlan
+from poolctl.watch.session import observe
 
 SELECT = sa.text("select 1")
 
@@ -54,7 +58,8 @@ def contexts(captured: Captured) -> list[str]:
 def nothing_is_left() -> Iterator[None]:
     def state() -> list[object]:
         signals = (celery.signals.task_prerun, celery.signals.task_postrun)
-        return [vars(Starlette)["__call__"], vars(flask.Flask)["wsgi_app"], [list(one.receivers) for one in signals]]
+        classes = [vars(Starlette)["__call__"], vars(flask.Flask)["__call__"], vars(flask.Flask)["wsgi_app"]]
+        return [*classes, list(sys.meta_path), [list(one.receivers) for one in signals]]
 
     before = state()
     yield
@@ -178,6 +183,17 @@ def test_a_flask_view_is_named_by_its_rule(tmp_path: Path, engine: sa.Engine) ->
     assert contexts(captured) == ["GET /orders/<int:number>"] * 2 + ["GET", ""]
 
 
+def test_a_flask_application_that_was_in_its_middleware_before_capture_began_is_named_too(
+    tmp_path: Path, engine: sa.Engine
+) -> None:
+    app = flask.Flask("shop")
+    app.add_url_rule("/orders/<int:number>", view_func=lambda number: use(engine))
+    app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign] # as Flask's manual says
+    with nothing_is_left(), capture(tmp_path) as captured:
+        assert app.test_client().get("/orders/7").status_code == 200
+    assert contexts(captured) == ["GET /orders/<int:number>"]
+
+
 def test_a_celery_task_is_named_eager_nested_failed_and_in_a_worker(tmp_path: Path, engine: sa.Engine) -> None:
     app = celery.Celery("shop", broker="memory://", backend="cache+memory://")
     app.conf.update(task_always_eager=False, worker_hijack_root_logger=False)
@@ -228,7 +244,81 @@ def test_a_name_of_ones_own_and_the_trace_of_opentelemetry_go_with_the_request(
     assert [trace.lease for trace in traces] == [1, 2]
 
 
-def test_a_framework_that_is_imported_after_capture_began_is_met_with_the_next_pool(
+DATABASE_FIRST = """
+import sqlalchemy as sa
+
+engine = sa.create_engine("sqlite:///{path}")
+
+def use():
+    with engine.connect() as connection:
+        connection.execute(sa.text("select 1"))
+    return "used"
+"""
+LATE = {
+    "FastAPI": (
+        """
+import asyncio
+import httpx
+from fastapi import FastAPI
+
+app = FastAPI()
+
+@app.get("/sync/{number}")
+def sync(number: int):
+    return use()
+
+@app.get("/async/{number}")
+async def in_the_loop(number: int):
+    return use()
+
+async def main():
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+        for path in ("/sync/1", "/async/2"):
+            assert (await client.get(path)).status_code == 200
+
+asyncio.run(main())
+""",
+        ["GET /sync/{number}", "GET /async/{number}"],
+    ),
+    "Flask": (
+        """
+import flask
+
+app = flask.Flask("shop")
+app.add_url_rule("/orders/<int:number>", view_func=lambda number: use())
+assert [app.test_client().get(f"/orders/{n}").status_code for n in range(2)] == [200, 200]
+""",
+        ["GET /orders/<int:number>"] * 2,
+    ),
+    "Celery": (
+        """
+import celery
+
+bill = celery.Celery("shop").task(name="shop.bill")(use)
+assert [bill.apply().get() for _ in range(2)] == ["used"] * 2
+""",
+        ["shop.bill"] * 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_an_application_that_imports_sqlalchemy_before_its_framework_has_its_first_request_named(
+    tmp_path: Path, name: str
+) -> None:
+    framework, expected = LATE[name]
+    script = tmp_path / "shop.py"
+    script.write_text(DATABASE_FIRST.format(path=tmp_path / "data.db") + framework)
+    plan = WatchPlan(command=(sys.executable, "-W", "ignore", str(script)), seconds=60, runs_dir=tmp_path / "runs")
+    run = observe(plan)
+    assert run.read_meta()["end_detail"] == "the command ended with code 0"
+    found = tables(run)
+    assert list(found.leases["context"]) == expected
+    assert found.capture.errors == found.capture.dropped == 0
+
+
+def test_a_framework_whose_import_was_not_seen_is_met_with_the_next_pool(
     tmp_path: Path, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hidden = sys.modules["flask.app"]
