@@ -114,6 +114,9 @@ def _at_ease(facts: Facts) -> Verdict:
         return _verdict(LEAKING, facts, words.leaking(facts, ""), limit.CLEAR)
     if not facts.scripted and (found := facts.sync_in_loop):
         return _verdict(STARVED, facts, words.sync_in_loop(found, ""), limit.CLEAR)
+    if not facts.scripted and pressed.denied_time > max(limit.STALLED_TIME, pressed.stalled_time):
+        said = words.starved_of_processors(facts, words.what_happened(facts))
+        return _verdict(STARVED, facts, said, pressed.denied_time / limit.STALLED_TIME)
     if not facts.scripted and pressed.stalled_time > limit.STALLED_TIME:
         said = words.starved(facts, words.what_happened(facts))
         return _verdict(STARVED, facts, said, pressed.stalled_time / limit.STALLED_TIME)
@@ -170,7 +173,8 @@ def _misconfigured(found: Finding, what: str, said: list[str]) -> Verdict:
 
 def _verdict(name: str, facts: Facts, said: words.Words, margin: float) -> Verdict:
     """Return a verdict as sure as its margin (a number ÷ its limit) and the recording allow."""
-    doubts = (margin < limit.CLEAR) + (facts.total < PLENTY) + (facts.pressed.denied_time > limit.DENIED_TIME)
+    crowded = name != STARVED and facts.pressed.denied_time > limit.DENIED_TIME
+    doubts = (margin < limit.CLEAR) + (facts.total < PLENTY) + crowded
     lost = any(not check.ok for check in facts.checks)
     confidence = "low" if lost or doubts > 1 else "medium" if doubts else "high"
     return Verdict(name, said[0], evidence(facts), confidence, said[1], said[2])

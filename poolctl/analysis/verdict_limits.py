@@ -9,7 +9,7 @@ STARVED_SHARE = 0.5
 UNHEARD_SHARE = 0.5
 """Of what the processes take for SQL, with the server idle: the answers wait for the process."""
 STALLED_TIME = 0.1
-"""Of the time, with an event loop that stands still: too much although nobody waited for the pool."""
+"""Of the time, with an event loop that stands still, or without a processor: too much although nobody waited."""
 DENIED_TIME = 0.05
 """Of the time, in which a loop was ready to run and the machine had no processor for it: what was seen is less sure."""
 LOCK_SHARE = 0.3

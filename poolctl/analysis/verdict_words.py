@@ -84,8 +84,9 @@ def starved_interpreter(facts: Facts, what: str) -> Words:
 
 def starved_of_processors(facts: Facts, what: str) -> Words:
     """The loop could have gone on; the machine had no processor for it."""
-    share, time = format_share(facts.pressed.denied_share), format_share(facts.pressed.denied_time)
-    sentence = f"The process is starved: {what}, {share} of it while no processor was free for it ({time} of the time)."
+    share, time = facts.pressed.denied_share, format_share(facts.pressed.denied_time)
+    suffered = f"{what}, {format_share(share)} of it while " if share > limit.STARVED_SHARE else ""
+    sentence = f"The process is starved: {suffered}no processor was free for it ({time} of the time)."
     return sentence, "give it a processor: a higher CPU limit, fewer neighbours on the machine, or more cores", []
 
 

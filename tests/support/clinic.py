@@ -25,8 +25,8 @@ from sqlalchemy import make_url
 
 AT_ONCE = 6
 """They sleep for most of their time."""
-LOOKS = 3
-"""At a patient, while the machine stands still meanwhile."""
+LOOKS, PAUSE_S = 4, 5.0
+"""At a patient, while the machine stands still meanwhile, and from one to the next."""
 STILL_S = 0.3
 PARTS = "poolctl.cli.app, poolctl.analysis.summary, poolctl.watch.session, sqlalchemy.ext.asyncio, asyncpg, psycopg"
 """What every patient or poolctl imports: read from the disk and compiled before the first of six at once is seen."""
@@ -129,6 +129,7 @@ class Clinic:
             chart = room.chart(poolctl(*room.arguments, cwd=room.path, environment=room.environment))
             if not room.stood_still:
                 break
+            time.sleep(PAUSE_S)
         return chart
 
     def _admit(self, name: str, way: str, look: int = 0) -> Room:
