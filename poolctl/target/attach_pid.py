@@ -1,10 +1,11 @@
 """Attach: run a piece of source in a live CPython process, on its main thread, without a restart.
 
-In: a `Process` and source. Out: the source has been handed over, by `sys.remote_exec` on 3.14 and newer, otherwise as a
-pending call of CPython's, which its main thread makes between two bytecodes. Knows nothing of capture.
+In: a `Process` and source. Out: the source has been handed over, by `sys.remote_exec` on 3.14 and newer where its
+interpreter can be asked, otherwise as a pending call of CPython's: the main thread comes to either between two
+bytecodes. Knows nothing of capture.
 
-A main thread that waits for ever (a lock, a socket, a child) never comes to its pending calls: it is found in one and
-the same system call then, and made to run them there.
+A main thread that waits for ever (a lock, a socket, a child, a loop with no timer) never comes to them: it is found in
+one and the same system call then, and made to run them there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ PATIENCE_S = 10.0
 KICK_S = 5.0
 """How long it may take to get the interpreter's lock."""
 LOOK_S = 0.02
+NOTHING = b"0\0"
+"""A source that does nothing, but between bytecodes."""
 
 
 class Foothold:
@@ -35,7 +38,7 @@ class Foothold:
     def __init__(self, process: Process) -> None:
         self.process = process
         self._page = 0
-        self._file: Path | None = None
+        self._files: list[Path] = []
         self._pending = False
         """The source may still be read by the process: what it lies in must stay."""
 
@@ -47,8 +50,8 @@ class Foothold:
         """
         if done():
             return
-        if self._pending:  # the last one was not seen to run, and may still: what it lies in stays with it for good
-            self._page, self._file = 0, None
+        if self._pending:  # the last one was not seen to run, and may still: its page stays with it for good
+            self._page = 0
         self._pending = True
         self._hand_over(source)
         began = since = monotonic_ns()
@@ -60,27 +63,26 @@ class Foothold:
                 raise TargetError(f"process {pid} is too busy: its main thread runs no Python code", "try again later")
             if (found := self._syscall()) is None or found != syscall:
                 syscall, since = found, now
-            elif now - since > STUCK_S * NS and self._file is None:
+            elif now - since > STUCK_S * NS:
                 since = now + int(PATIENCE_S * NS)
                 self._stopped(self._kick)
             time.sleep(LOOK_S)
         self._pending = False
 
     def leave(self) -> None:
-        """Give back the page of memory, and the file; a source that was not seen to run keeps them."""
-        if self._pending:
+        """Give back the page of memory, and the files; a source that may still run keeps them."""
+        there = processes.alive(self.process.pid)
+        if self._pending and there:
             return
-        if self._file is not None:
-            self._file.unlink(missing_ok=True)
+        while self._files:
+            self._files.pop().unlink(missing_ok=True)
         page, self._page = self._page, 0
-        if page:
+        if page and there:
             self._stopped(lambda stopped: stopped.unmap_page(page))
 
     def _hand_over(self, source: str) -> None:
-        if self.process.version >= remote_exec.OLDEST:
-            if self._file is not None:
-                self._file.unlink(missing_ok=True)
-            self._file = remote_exec.remote_exec(self.process, source)
+        if self.process.version >= remote_exec.OLDEST and (file := remote_exec.remote_exec(self.process, source)):
+            self._files.append(file)
             return
         data = source.encode() + b"\0"
         if len(data) > PAGE:
@@ -99,9 +101,17 @@ class Foothold:
         where = self.process.addresses
         if stopped.call(where["PyGILState_Check"]):
             return  # it waits with the interpreter's lock in its hands: nothing of Python's can run
+        page = 0
+        if self._files:  # remote code is no pending call: only bytecode comes to it
+            page = stopped.map_page()
+            stopped.write(page, NOTHING)
         state = stopped.call(where["PyGILState_Ensure"], limit_s=KICK_S)
         stopped.call(where["Py_MakePendingCalls"], limit_s=KICK_S)
+        if page:
+            stopped.call(where["PyRun_SimpleString"], page, limit_s=KICK_S)
         stopped.call(where["PyGILState_Release"], state)
+        if page:
+            stopped.unmap_page(page)
 
     def _stopped(self, action: Callable[[Stopped], None]) -> None:
         pid = self.process.pid

@@ -98,8 +98,8 @@ class Attach:
             foothold.run(
                 source("detach", GUEST, self._run.path), lambda: self._said(pid, ("left",)) != "" or not alive(pid)
             )
-            if alive(pid):
-                foothold.leave()
+        if foothold:
+            foothold.leave()
 
     def _forked(self) -> Iterable[int]:
         """Return the processes that announced themselves without having been attached to."""

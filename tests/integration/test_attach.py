@@ -9,6 +9,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -84,6 +85,9 @@ DRIVEN_BY = {
     "asyncio": APPLICATION
     + "import asyncio\nasync def main():\n    while True: await asyncio.sleep(0.01)\n"
     + "threading.Thread(target=live, daemon=True).start()\nasyncio.run(main())\n",  # last: it tells the state
+    "asyncio without a timer": APPLICATION
+    + "import asyncio\nasync def main():\n    await asyncio.Event().wait()\n"
+    + "threading.Thread(target=live, daemon=True).start()\nasyncio.run(main())\n",
     "busy": BUSY,
     "waiting for ever": WAITING,
 }
@@ -125,9 +129,20 @@ def attach(runs: Path, pid: int, seconds: float = 0.7) -> Run:
     return observe(WatchPlan(pid=pid, seconds=seconds, runs_dir=runs))
 
 
+@pytest.fixture
+def handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the directory in which source lies that is handed over as a file."""
+    directory = tmp_path / "handed over"
+    directory.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    return directory
+
+
 @pytest.mark.parametrize("version", INTERPRETERS)
 @pytest.mark.parametrize("how", DRIVEN_BY)
-def test_a_live_process_is_watched_and_left_as_it_was(tmp_path: Path, version: str, how: str) -> None:
+def test_a_live_process_is_watched_and_left_as_it_was(
+    tmp_path: Path, handed_over: Path, version: str, how: str
+) -> None:
     with application(tmp_path / "app", DRIVEN_BY[how], INTERPRETERS[version]) as pid:
         before = state_of(tmp_path / "app", "before")
         run = attach(tmp_path / "runs", pid)
@@ -141,6 +156,7 @@ def test_a_live_process_is_watched_and_left_as_it_was(tmp_path: Path, version: s
     assert (rest["end"] == "returned").sum() >= len(rest) - 1
     assert found.capture.errors == found.capture.dropped == 0
     assert list(Path("/dev/shm").glob(f"poolctl-{pid}-*")) == []  # noqa: S108 - where rings are
+    assert list(handed_over.iterdir()) == []
 
 
 def test_it_can_be_watched_again_and_grows_by_no_page(tmp_path: Path) -> None:
@@ -250,15 +266,16 @@ def test_the_children_of_a_process_are_watched_with_it_those_to_come_as_well(tmp
         time.sleep(0.3)
 
 
+@pytest.mark.parametrize("version", INTERPRETERS)
 def test_a_source_that_was_not_seen_to_run_keeps_what_it_lies_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, handed_over: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     monkeypatch.setattr("poolctl.target.attach_pid.PATIENCE_S", 0.3)
     late = tmp_path / "late"
     code = APPLICATION + (  # a main thread that is busy in C, with the interpreter's lock, for a second
         "open(f'{directory}/busy', 'w').close()\nsum(range(60_000_000))\nlive()\n"
     )
-    with application(tmp_path / "app", code) as pid:
+    with application(tmp_path / "app", code, INTERPRETERS[version]) as pid:
         wait_for(tmp_path / "app" / "busy")
         foothold = Foothold(look_at(pid))
         with pytest.raises(TargetError, match="too busy"):
@@ -270,6 +287,7 @@ def test_a_source_that_was_not_seen_to_run_keeps_what_it_lies_in(
         foothold.run(f"open({str(again)!r}, 'w').close()", again.exists)
         foothold.leave()
         assert state_of(tmp_path / "app", "after")["poolctl"] == []
+        assert list(handed_over.iterdir()) == []
 
 
 @pytest.mark.server
@@ -324,13 +342,15 @@ def test_a_process_without_sqlalchemy_is_one_clear_line_and_is_left_as_it_was(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_a_process_that_ends_within_the_window_ends_the_window(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", INTERPRETERS)
+def test_a_process_that_ends_within_the_window_ends_the_window(tmp_path: Path, handed_over: Path, version: str) -> None:
     code = APPLICATION + "for n in range(100): work(); time.sleep(0.01)\n"
     directory = tmp_path / "app"
-    with contextlib.suppress(AssertionError), application(directory, code) as pid:
+    with contextlib.suppress(AssertionError), application(directory, code, INTERPRETERS[version]) as pid:
         run = attach(tmp_path / "runs", pid, 60)
     assert run.read_meta()["end_detail"] == f"process {pid} ended"
     assert len(tables(run).leases) > 1
+    assert list(handed_over.iterdir()) == []
 
 
 @pytest.fixture
