@@ -1,12 +1,13 @@
 """Remote exec: CPython 3.14's own way to run code in another process (PEP 768).
 
-In: a process of 3.14 or newer, and source. Out: the source is run by its main thread, soon. It refuses other minor
-versions than its own, so it is asked of the process's own interpreter. The tests try it where a 3.14 is installed; CI's
-machine has none, so there only the way for 3.11 to 3.13 (`target.ptrace`) is.
+In: a process of 3.14 or newer, and source. Out: the source is run by its main thread, at its next bytecode: one that
+waits in the kernel has none, and is not woken. It refuses other minor versions than its own, so it is asked of the
+process's own interpreter; a program that is no interpreter, or another user's, is never run for that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -19,19 +20,24 @@ OLDEST = (3, 14)
 LIMIT_S = 10.0
 
 _ASK = "import sys; sys.remote_exec(int(sys.argv[1]), sys.argv[2])"
+_FORBIDDEN = "Remote debugging is not enabled in the remote process"
+"""What it says of a process that was started with remote debugging switched off (3.14)."""
+_SWITCH = b"PYTHON_DISABLE_REMOTE_DEBUG="
+"""Set to anything, even to nothing, it switches remote debugging off (3.14)."""
 
 
-def remote_exec(process: Process, source: str) -> Path:
+def remote_exec(process: Process, source: str) -> Path | None:
     """Have `source` run by the process's main thread; return the file it is in, to be removed when it has run.
 
-    Raises TargetError when the process refuses (PYTHON_DISABLE_REMOTE_DEBUG).
+    None when the process cannot be asked so: it embeds Python, is another user's, or its interpreter was replaced or
+    cannot be started from here. Raises TargetError when remote debugging is switched off in it, whatever the way.
     """
+    if not _may_be_asked(process):
+        _refuse_switched_off(process)
+        return None
     handle, name = tempfile.mkstemp(prefix="poolctl-", suffix=".py")
     with os.fdopen(handle, "w") as file:
         file.write(source)
-        os.fchmod(file.fileno(), 0o600)
-        if process.uid != os.geteuid():
-            os.fchown(file.fileno(), process.uid, -1)
     try:
         asked = subprocess.run(  # noqa: S603 - the interpreter that the process itself runs
             [process.executable, "-I", "-S", "-c", _ASK, str(process.pid), name],
@@ -40,11 +46,37 @@ def remote_exec(process: Process, source: str) -> Path:
             timeout=LIMIT_S,
             check=False,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:
         Path(name).unlink(missing_ok=True)
-        raise TargetError(f"cannot reach process {process.pid} through {process.executable}: {error}") from None
-    if asked.returncode:
+        raise TargetError(f"{process.executable} does not start in {LIMIT_S:g} s", "try again later") from None
+    except OSError:
         Path(name).unlink(missing_ok=True)
-        why = (asked.stderr.strip().splitlines() or ["it refused"])[-1]
-        raise TargetError(f"process {process.pid} takes no remote code: {why}", "is PYTHON_DISABLE_REMOTE_DEBUG set?")
-    return Path(name)
+        _refuse_switched_off(process)
+        return None
+    if asked.returncode == 0:
+        return Path(name)
+    Path(name).unlink(missing_ok=True)
+    if _FORBIDDEN in asked.stderr:
+        raise _switched_off(process)
+    _refuse_switched_off(process)
+    return None
+
+
+def _may_be_asked(process: Process) -> bool:
+    """Whether its program may be run by us: with our rights, and with options of Python's."""
+    return process.uid == os.geteuid() and Path(process.executable).name.startswith("python")
+
+
+def _refuse_switched_off(process: Process) -> None:
+    """Raise TargetError when its environment says so: there is nobody to ask."""
+    with contextlib.suppress(OSError):
+        variables = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+        if any(variable.startswith(_SWITCH) for variable in variables):
+            raise _switched_off(process)
+
+
+def _switched_off(process: Process) -> TargetError:
+    return TargetError(
+        f"process {process.pid} was started with remote debugging switched off",
+        "start it without PYTHON_DISABLE_REMOTE_DEBUG and -X disable-remote-debug",
+    )

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from sick_apps import assert_defects_are_seen, interpreters, lean_packages, pati
 
 from poolctl.analysis.leases import tables
 from poolctl.errors import PoolctlError, TargetError, UsageError
+from poolctl.target import remote_exec
 from poolctl.target.attach_pid import Foothold
 from poolctl.target.process import look_at
 from poolctl.trace.names import read_names
@@ -351,6 +353,76 @@ def test_a_process_that_ends_within_the_window_ends_the_window(tmp_path: Path, h
     assert run.read_meta()["end_detail"] == f"process {pid} ended"
     assert len(tables(run).leases) > 1
     assert list(handed_over.iterdir()) == []
+
+
+def own_copy(directory: Path, version: str, name: str) -> tuple[str, str]:
+    """Return a program of that name, which is the interpreter, and the PYTHONHOME that it needs there."""
+    asked = [INTERPRETERS[version], "-c", "import os, sys; print(os.path.realpath(sys.executable), sys.base_prefix)"]
+    real, home = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    return shutil.copy(real, directory / name), home
+
+
+@pytest.mark.parametrize("version", INTERPRETERS)
+def test_a_program_that_is_no_interpreter_is_attached_to_without_being_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    program, home = own_copy(tmp_path, version, "service")
+    with application(tmp_path / "app", WAITING, program, PYTHONHOME=home) as pid:
+        before = state_of(tmp_path / "app", "before")
+        ran: list[object] = []
+        monkeypatch.setattr(subprocess, "run", lambda *words, **_: ran.append(words))
+        assert len(tables(attach(tmp_path / "runs", pid, 0.3)).leases) > 5
+        assert ran == []
+        assert state_of(tmp_path / "app", "after") == before
+
+
+@pytest.mark.parametrize("version", INTERPRETERS)
+def test_a_process_whose_interpreter_was_removed_since_is_watched_as_ever(tmp_path: Path, version: str) -> None:
+    program, home = own_copy(tmp_path, version, "python3")
+    with application(tmp_path / "app", BUSY, program, PYTHONHOME=home) as pid:
+        Path(program).unlink()
+        assert len(tables(attach(tmp_path / "runs", pid, 0.3)).leases) > 5
+
+
+@pytest.mark.parametrize("version", INTERPRETERS)
+@pytest.mark.parametrize("name", ["python3", "service"])
+def test_remote_debugging_switched_off_is_respected_where_there_is_such_a_switch(
+    tmp_path: Path, handed_over: Path, version: str, name: str
+) -> None:
+    program, home = own_copy(tmp_path, version, name)
+    has_switch = tuple(map(int, version.split("."))) >= remote_exec.OLDEST
+    refused = pytest.raises(TargetError, match="remote debugging switched off") if has_switch else None
+    with application(tmp_path / "app", BUSY, program, PYTHONHOME=home, PYTHON_DISABLE_REMOTE_DEBUG="1") as pid:
+        before = state_of(tmp_path / "app", "before")
+        with refused or contextlib.nullcontext():
+            attach(tmp_path / "runs", pid, 0.3)
+        assert state_of(tmp_path / "app", "after") == before
+    assert list(handed_over.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("version", INTERPRETERS)
+def test_another_user_s_program_is_never_run_by_root(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    code = "import os, time\nos.setgid(65534), os.setuid(65534)\nprint(flush=True)\nwhile True: time.sleep(0.01)"
+    with tempfile.TemporaryDirectory() as name:
+        told = Path(name, "told")
+        told.parent.chmod(0o777)
+        process = subprocess.Popen([INTERPRETERS[version], "-c", code], stdout=subprocess.PIPE)
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.stdout.close()
+            ran: list[object] = []
+            monkeypatch.setattr(subprocess, "run", lambda *words, **_: ran.append(words))
+            foothold = Foothold(look_at(process.pid))
+            foothold.run(f"open({str(told)!r}, 'w').close()", told.exists)
+            foothold.leave()
+            assert told.stat().st_uid == 65534
+            assert ran == []
+            assert process.poll() is None
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture
