@@ -33,6 +33,8 @@ FUNCTIONS = frozenset(
 )
 """What is looked up in CPython; the last is data, its version since 3.11."""
 
+_SYS_PTRACE = 19
+"""The bit of CAP_SYS_PTRACE."""
 LAUNCH = "start it with `poolctl diagnose -- COMMAND` instead"
 
 
@@ -110,23 +112,43 @@ def gone(pid: int) -> TargetError:
 
 def not_permitted(pid: int, uid: int) -> TargetError:
     """Return the error for a process that this user may not attach to, with the reason as far as it can be told."""
-    if uid != os.geteuid():
-        owner = _user(uid)
-        return TargetError(
-            f"process {pid} belongs to {owner}: not permitted to attach", f"run poolctl as {owner}, or as root"
-        )
     tracer = _status(pid).get("TracerPid", "0")
     if tracer != "0":
         return traced(pid, tracer)
+    scope = ""
     with contextlib.suppress(OSError):
-        if Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip() != "0":
-            return TargetError(
-                f"not permitted to attach to process {pid}: the kernel forbids it (kernel.yama.ptrace_scope)",
-                "run poolctl with sudo, or `sysctl kernel.yama.ptrace_scope=0`",
-            )
+        scope = Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip()
+    if scope == "3":
+        return TargetError(
+            f"not permitted to attach to process {pid}: the kernel forbids it to all (kernel.yama.ptrace_scope)", LAUNCH
+        )
+    if os.geteuid() == 0:
+        return _not_permitted_to_root(pid)
+    if uid != os.geteuid():
+        owner = _user(uid)
+        hint = f"run poolctl as {owner}, or as root" if uid else "run poolctl as root"
+        return TargetError(f"process {pid} belongs to {owner}: not permitted to attach", hint)
+    if scope not in ("", "0"):
+        return TargetError(
+            f"not permitted to attach to process {pid}: the kernel forbids it (kernel.yama.ptrace_scope)",
+            "run poolctl with sudo, or `sysctl kernel.yama.ptrace_scope=0`",
+        )
     return TargetError(
         f"not permitted to attach to process {pid}",
         "run poolctl as root; in a container it needs --cap-add=SYS_PTRACE",
+    )
+
+
+def _not_permitted_to_root(pid: int) -> TargetError:
+    capable = int(_status(os.getpid())["CapEff"], 16) >> _SYS_PTRACE & 1
+    if not capable:
+        return TargetError(
+            f"not permitted to attach to process {pid}: root without the capability SYS_PTRACE, as in a container",
+            f"run the container with --cap-add=SYS_PTRACE, or {LAUNCH}",
+        )
+    return TargetError(
+        f"not permitted to attach to process {pid}, not even as root: a security module or a sandbox forbids it",
+        f"see the kernel's log (AppArmor, SELinux, seccomp), or {LAUNCH}",
     )
 
 

@@ -506,18 +506,39 @@ time.sleep(60)
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_s_process_says_whom_to_be(sleeper: subprocess.Popen[bytes]) -> None:
+    said = refusal(sleeper.pid, "os.setgid(65534); os.setuid(65534)")
+    assert said == f"process {sleeper.pid} belongs to root: not permitted to attach | run poolctl as root\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up what root may do")
+def test_root_is_not_told_to_become_root(sleeper: subprocess.Popen[bytes]) -> None:
+    status = Path("/proc/self/status").read_text().splitlines()
+    held = int(next(line.split()[1] for line in status if line.startswith("CapEff")), 16)
+    if not held >> 19 & 1:
+        pytest.skip("root without SYS_PTRACE, which is what the test would make of it")
+    left = held & ~(1 << 19)
+    give_up = (
+        "import ctypes, struct\n"
+        "head = struct.pack('<Ii', 0x20080522, 0)\n"  # capset(2), version 3, of this process
+        f"low, high = {left} & 0xffffffff, {left} >> 32\n"
+        "assert ctypes.CDLL(None).capset(head, struct.pack('<6I', low, low, 0, high, high, 0)) == 0"
+    )
+    assert refusal(sleeper.pid, give_up) == (
+        f"not permitted to attach to process {sleeper.pid}: root without the capability SYS_PTRACE, as in a container "
+        "| run the container with --cap-add=SYS_PTRACE, or start it with `poolctl diagnose -- COMMAND` instead\n"
+    )
+
+
+def refusal(pid: int, first: str) -> str:
+    """What is said to somebody who looks at a process after having done something first."""
     code = (
-        "import sys\nsys.path.insert(0, sys.argv[2])\nfrom poolctl.target.process import look_at\n"
-        "import os\nos.setgid(65534); os.setuid(65534)\n"
+        f"import sys\nsys.path.insert(0, sys.argv[2])\nfrom poolctl.target.process import look_at\nimport os\n{first}\n"
         "try: look_at(int(sys.argv[1]))\nexcept Exception as e: print(e.message, '|', e.hint)"
     )
     root = str(Path(__file__).parents[2])
-    said = subprocess.run(
-        [sys.executable, "-c", code, str(sleeper.pid), root], capture_output=True, text=True, check=False
-    )
-    assert said.stdout == (
-        f"process {sleeper.pid} belongs to root: not permitted to attach | run poolctl as root, or as root\n"
-    )
+    said = subprocess.run([sys.executable, "-c", code, str(pid), root], capture_output=True, text=True, check=False)
+    assert not said.stderr
+    return said.stdout
 
 
 @pytest.mark.server
