@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from poolctl.analysis.cores import estimate_cores, virtual_time
 from poolctl.analysis.database_model import NO_LOCK, Database, Programs
 from poolctl.analysis.demand import Recorded
 from poolctl.analysis.locks import Station, find_stations, without_lock_waits
@@ -23,8 +24,6 @@ TOTALS_FROM = 200_000
 """With more leases than this a program keeps only its totals: application time, all its SQL, application time."""
 FRESH = 10
 """First statements on new connections that must be seen before a cold start is priced."""
-SATURATED = 200
-"""Completions that must be seen at twice the cores before cores are estimated."""
 
 
 @dataclass(frozen=True)
@@ -154,59 +153,6 @@ def _connects(rows: pd.DataFrame) -> tuple[Floats, Floats]:
     end = acquired - ping
     seen = np.isfinite(end) & (connect > 0)
     return (end - connect)[seen], end[seen]
-
-
-def virtual_time(starts: Floats, ends: Floats, cores: float) -> tuple[Clock, int]:
-    """Return the virtual clock V(t) = ∫ min(1, cores ÷ n(u)) du of what ran when, and the most that ran at once."""
-    at = np.concatenate([starts, ends])
-    change = np.concatenate([np.ones(len(starts)), -np.ones(len(ends))])
-    order = np.argsort(at, kind="stable")
-    at = at[order]
-    active = np.cumsum(change[order])
-    speed = np.minimum(1.0, cores / np.maximum(active, 1.0))
-    passed = np.concatenate([[0.0], np.cumsum(np.diff(at) * speed[:-1])])
-    return Clock(at, passed), int(active.max(initial=0))
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Virtual time, linear between the instants at which something started or ended."""
-
-    at_s: Floats
-    virtual_s: Floats
-
-    def __call__(self, instants: Floats) -> Floats:
-        """Return V at these instants."""
-        return np.interp(instants, self.at_s, self.virtual_s)
-
-
-def estimate_cores(starts: Floats, ends: Floats) -> float | None:
-    """Return the cores from how fast pieces of SQL complete with many active, against one active; None: not seen.
-
-    Counting completions is right where fitting durations on concurrency is not: the system favours newcomers, so
-    durations of those that met a crowd are biased (notes: 3.3 for a true 2).
-    """
-    at = np.concatenate([starts, ends])
-    change = np.concatenate([np.ones(len(starts), dtype=np.int64), np.full(len(ends), -1, dtype=np.int64)])
-    order = np.argsort(at, kind="stable")
-    at, change = at[order], change[order]
-    before = np.concatenate([[0], np.cumsum(change)[:-1]])
-    states = int(before.max(initial=0)) + 1
-    spent = np.bincount(before[1:], np.diff(at), minlength=states)
-    completed = np.bincount(before[change < 0], minlength=states)
-    if states < 3 or completed[1] < 30 or spent[1] <= 0:
-        return None
-    alone = completed[1] / spent[1]
-    cores = 1.0
-    for _ in range(20):
-        crowd = int(np.ceil(2 * cores))
-        if crowd >= states or completed[crowd:].sum() < SATURATED:
-            return None
-        found = max(float(completed[crowd:].sum() / spent[crowd:].sum() / alone), 1.0)
-        if abs(found - cores) < 0.05:
-            break
-        cores = found
-    return cores
 
 
 def _cold(pieces: Pieces, work: Floats, rows: pd.DataFrame, site: Ints, probed: float) -> float:

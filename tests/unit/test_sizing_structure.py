@@ -9,11 +9,12 @@ import pytest
 from database_cases import Truth, app_bound, cpu_bound, lock_bound
 from sizing_cases import Tables, bursts, poisson, settings
 
+from poolctl.analysis.cores import estimate_cores
 from poolctl.analysis.demand import Recorded, read_demand
 from poolctl.analysis.engines import Structural, choose, constant
 from poolctl.analysis.pool_model import Rules
 from poolctl.analysis.sizing import recommend
-from poolctl.analysis.structure import Structure, estimate_cores, fit
+from poolctl.analysis.structure import Structure, fit
 from poolctl.trace.report import ServerInfo
 
 TWO_CORES = ServerInfo("18", 100, 3, 0, 2)
