@@ -45,8 +45,8 @@ table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
 th, td { padding: 5px 9px; text-align: right; vertical-align: top; white-space: nowrap;
   font-variant-numeric: tabular-nums; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-size: 12.5px; font-weight: 600; } tbody tr:last-child td { border-bottom: 0; }
-th.text, td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 7em; }
-td.text:first-child, th.text { white-space: nowrap; } td.text:nth-child(2), td.text:last-child { min-width: 14em; }
+th.text, td.text { text-align: left; white-space: normal; overflow-wrap: break-word; min-width: 7em; }
+th.text { white-space: nowrap; } td.text:nth-child(2), td.text:last-child { min-width: 14em; }
 td.text:nth-child(2):last-child { min-width: 7em; }
 tr.good td:first-child { box-shadow: inset 3px 0 var(--good); } tr.good td:last-child { color: var(--good); }
 tr.bad td:first-child { box-shadow: inset 3px 0 var(--bad); } tr.bad td:last-child { color: var(--bad); }
@@ -131,10 +131,16 @@ def table(made: Table) -> str:
     rows = []
     for number, cells in enumerate(made.rows):
         tone = made.tones[number] if number < len(made.tones) else ""
-        inside = "".join(f"<td{kind}>{text(cell)}</td>" for kind, cell in zip(kinds, cells, strict=True))
+        inside = "".join(f"<td{kind}>{_breakable(text(cell))}</td>" for kind, cell in zip(kinds, cells, strict=True))
         rows.append(f'<tr class="{tone}">{inside}</tr>' if tone in TONES else f"<tr>{inside}</tr>")
     body = "\n".join(rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+
+
+def _breakable(said: str) -> str:
+    """A path may break before the file's name, and nowhere else."""
+    directory, slash, name = said.rpartition("/")
+    return f"{directory}{slash}<wbr>{name}" if slash else said
 
 
 def items(lines: Iterable[str]) -> str:
