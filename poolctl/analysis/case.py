@@ -23,12 +23,10 @@ from poolctl.analysis.machine_use import MachineUse, machine_use
 from poolctl.analysis.objectives import QUANTILES, Objective
 from poolctl.analysis.predict import rules_of
 from poolctl.analysis.search import Search
-from poolctl.analysis.structure import Structure
+from poolctl.analysis.structure import CPU_MATTERS, Structure
 from poolctl.analysis.thinning import thin
 from poolctl.trace.report import PoolSettings, ServerInfo
 
-CPU_MATTERS = 0.2
-"""Share of SQL in the holds from which their length depends on who else uses the machine."""
 FEWEST = 59
 """Requests below which not even a p95 is supported."""
 CLOSED_WITHOUT_CLIENTS = (

@@ -14,14 +14,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from poolctl.analysis.cores import estimate_cores, virtual_time
+from poolctl.analysis.cores import effective_cores, estimate_cores, virtual_time
 from poolctl.analysis.database_model import NO_LOCK, Database, Programs
 from poolctl.analysis.demand import Recorded
-from poolctl.analysis.locks import Station, find_stations, without_lock_waits
+from poolctl.analysis.locks import PLACES, Station, find_stations, without_lock_waits
 from poolctl.analysis.pool_rules import Floats, Ints
 
 TOTALS_FROM = 200_000
 """With more leases than this a program keeps only its totals: application time, all its SQL, application time."""
+CPU_MATTERS = 0.2
+"""Share of SQL in the holds from which their length depends on the machine; below it, what slows statements down in a
+crowd is the event loop that asks, and no core."""
 FRESH = 10
 """First statements on new connections that must be seen before a cold start is priced."""
 
@@ -37,7 +40,7 @@ class Structure:
     sql_share: float
     """SQL work ÷ (application time + SQL work)."""
     cores_known: str
-    """Where the number of cores comes from: told, estimated, unknown."""
+    """Where the number of cores comes from: told, estimated, effective (fewer were at work than that), unknown."""
     slowed: float
     """Measured SQL time ÷ SQL work: how much contention the run itself had."""
     peak_active: int
@@ -79,14 +82,15 @@ def fit(recorded: Recorded, statements: pd.DataFrame, cores: float | None = None
     started = without_lock_waits(stations, pieces.mark, pieces.place, pieces.start_s, pieces.end_s, site)
     connect_start, connect_end = _connects(recorded.rows)
     starts, ends = np.concatenate([started, connect_start]), np.concatenate([pieces.end_s, connect_end])
-    estimated = None if stations else estimate_cores(starts, ends)
-    chosen = cores or estimated or np.inf
+    chosen, known = cores or np.inf, "told" if cores else "unknown"
+    if not stations:
+        busy = float((ends - starts).sum()) >= CPU_MATTERS * float(np.nansum(ended - acquired))
+        chosen, known = _cores(starts, ends, _kinds(pieces, recorded, len(starts)), cores, busy)
     clock, peak = virtual_time(starts, ends, chosen)
     work = clock(pieces.end_s) - clock(started)
     connects = np.concatenate([clock(connect_end) - clock(connect_start), recorded.probed_connect_s])
     cold = _cold(pieces, work, recorded.rows, site, recorded.cold_s)
     programs = _programs(pieces, work, acquired, ended, site, stations)
-    known = "told" if cores else "estimated" if estimated else "unknown"
     spent = float((pieces.end_s - started).sum())
     total = float(work.sum())
     application = float(programs.steps.sum()) - total
@@ -153,6 +157,25 @@ def _connects(rows: pd.DataFrame) -> tuple[Floats, Floats]:
     end = acquired - ping
     seen = np.isfinite(end) & (connect > 0)
     return (end - connect)[seen], end[seen]
+
+
+def _cores(starts: Floats, ends: Floats, kind: Ints, told: float | None, busy: bool) -> tuple[float, str]:
+    """Return the cores that were at work in a run without locks, and where they are known from."""
+    estimated = estimate_cores(starts, ends)
+    known = "told" if told else "estimated" if estimated else "unknown"
+    allowed = told or estimated or np.inf
+    effective = effective_cores(starts, ends, kind, allowed) if busy else allowed
+    return effective, "effective" if effective < allowed else known
+
+
+def _kinds(pieces: Pieces, recorded: Recorded, count: int) -> Ints:
+    """Return a number for site and place of each piece; -1 on new connections, and for the connects up to `count`."""
+    kinds = np.full(count, -1, dtype=np.int64)
+    site = recorded.demands[0].marks.site[pieces.mark]
+    kinds[: len(site)] = site * PLACES + np.minimum(pieces.place, PLACES - 1)
+    if "fresh" in recorded.rows:
+        kinds[: len(site)][recorded.rows["fresh"].to_numpy(dtype=np.bool_)[pieces.mark]] = -1
+    return kinds
 
 
 def _cold(pieces: Pieces, work: Floats, rows: pd.DataFrame, site: Ints, probed: float) -> float:

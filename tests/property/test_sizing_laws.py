@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sizing_cases import Tables, holds, tables
 from sizing_cases import settings as settings_of
 
+from poolctl.analysis.cores import effective_cores
 from poolctl.analysis.demand import read_demand
 from poolctl.analysis.engines import constant
 from poolctl.analysis.goals import waiting_goals
@@ -65,3 +66,18 @@ def test_a_recommendation_meets_its_own_objective_in_its_own_prediction(run: tup
     predicted = next(row for row in sizing.predictions if (row.pool_size, row.max_overflow) == pair)
     assert predicted.meets
     assert sizing.confidence in ("low", "medium", "high")
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([50.0, 200.0, 400.0]), st.sampled_from([1.5, 2.0, 8.0]))
+@settings(max_examples=30, deadline=None)
+def test_the_cores_at_work_are_at_least_one_and_never_more_than_are_there(seed: int, rate: float, cores: float) -> None:
+    random = np.random.default_rng(seed)
+    starts = np.cumsum(random.exponential(1 / rate, 1500))
+    ends = starts + random.gamma(3, 0.002, 1500)
+    kind = random.integers(-1, 2, 1500)
+    found = effective_cores(starts, ends, kind, cores)
+    assert 1.0 <= found <= cores
+    order = random.permutation(1500)
+    assert np.isclose(effective_cores(starts[order], ends[order], kind[order], cores), found)
+    apart = np.arange(1500) * 0.1
+    assert effective_cores(apart, apart + (ends - starts), kind, cores) == cores, "nothing ever met anything"

@@ -17,7 +17,7 @@ from poolctl.analysis.demand import Recorded, read_demand
 from poolctl.analysis.pool_model import Rules
 from poolctl.trace.report import ServerInfo
 
-PROBES = {"connect_s": [0.05] * 10, "cold_s": 0.002, "close_s": 0.0015, "cores": 3}
+PROBES = {"connect_s": [0.05] * 10, "cold_s": 0.002, "close_s": 0.0015, "cores": 2}
 
 
 def recorded(size: int) -> Recorded:
@@ -65,13 +65,13 @@ def test_a_run_with_enough_connects_of_its_own_keeps_to_them() -> None:
 def test_the_cold_first_statement_and_the_cores_reach_the_database_model() -> None:
     case = prepared({"calibration": PROBES}, None)
     assert case.structure is not None
-    assert case.structure.database.cores == 3
+    assert case.structure.database.cores == 2
     assert case.structure.database.connect_cold_s == pytest.approx(0.002)
     assert case.structure.database.close_work_s == pytest.approx(0.0015)
     assert case.structure.connect_work_s.max() == pytest.approx(0.05)
 
 
 def test_what_is_known_of_the_server_counts_more_than_the_probe() -> None:
-    case = prepared({"calibration": PROBES}, ServerInfo("18", 100, 3, 0, 2))
+    case = prepared({"calibration": PROBES}, ServerInfo("18", 100, 3, 0, 1))
     assert case.structure is not None
-    assert case.structure.database.cores == 2
+    assert case.structure.database.cores == 1
