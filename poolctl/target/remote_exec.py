@@ -20,6 +20,8 @@ OLDEST = (3, 14)
 LIMIT_S = 10.0
 
 _ASK = "import sys; sys.remote_exec(int(sys.argv[1]), sys.argv[2])"
+_GO_FIRST = "try:\n    __import__('os').unlink({name!r})\nexcept BaseException:\n    pass\n"
+"""What a file begins with, which has been read to its end then: it goes also when nobody is left to remove it."""
 _FORBIDDEN = "Remote debugging is not enabled in the remote process"
 """What it says of a process that was started with remote debugging switched off (3.14)."""
 _SWITCH = b"PYTHON_DISABLE_REMOTE_DEBUG="
@@ -27,7 +29,7 @@ _SWITCH = b"PYTHON_DISABLE_REMOTE_DEBUG="
 
 
 def remote_exec(process: Process, source: str) -> Path | None:
-    """Have `source` run by the process's main thread; return the file it is in, to be removed when it has run.
+    """Have `source` run by the process's main thread; return the file it is in, which goes when it runs.
 
     None when the process cannot be asked so: it embeds Python, is another user's, or its interpreter was replaced or
     cannot be started from here. Raises TargetError when remote debugging is switched off in it, whatever the way.
@@ -37,7 +39,7 @@ def remote_exec(process: Process, source: str) -> Path | None:
         return None
     handle, name = tempfile.mkstemp(prefix="poolctl-", suffix=".py")
     with os.fdopen(handle, "w") as file:
-        file.write(source)
+        file.write(_GO_FIRST.format(name=name) + source)
     try:
         asked = subprocess.run(  # noqa: S603 - the interpreter that the process itself runs
             [process.executable, "-I", "-S", "-c", _ASK, str(process.pid), name],

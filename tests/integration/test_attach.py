@@ -284,6 +284,7 @@ def test_a_source_that_was_not_seen_to_run_keeps_what_it_lies_in(
             foothold.run(f"open({str(late)!r}, 'w').close()", late.exists)
         foothold.leave()
         wait_for(late)
+        assert list(handed_over.iterdir()) == []  # when it ran, and nobody waited any more
         monkeypatch.setattr("poolctl.target.attach_pid.PATIENCE_S", 10.0)
         again = tmp_path / "again"
         foothold.run(f"open({str(again)!r}, 'w').close()", again.exists)
