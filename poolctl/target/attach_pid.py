@@ -10,14 +10,15 @@ one and the same system call then, and made to run them there.
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from poolctl.clock import NS, monotonic_ns
 from poolctl.errors import TargetError
+from poolctl.target import debugger, remote_exec
 from poolctl.target import process as processes
-from poolctl.target import remote_exec
 from poolctl.target.process import Process
 from poolctl.target.ptrace import PAGE, Stopped, while_stopped
 
@@ -116,7 +117,7 @@ class Foothold:
     def _stopped(self, action: Callable[[Stopped], None]) -> None:
         pid = self.process.pid
         try:
-            while_stopped(pid, action)
+            (while_stopped if platform.machine() == "x86_64" else debugger.while_stopped)(pid, action)
         except PermissionError:
             raise processes.not_permitted(pid, self.process.uid) from None
         except ProcessLookupError:

@@ -12,9 +12,6 @@ from pathlib import Path
 
 from poolctl.errors import InputError
 
-X86_64 = 62
-"""`e_machine` of x86-64."""
-
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
@@ -26,6 +23,7 @@ class Elf:
     """An ELF file. Raises InputError when it is none, or one of 32 bits; OSError when it cannot be read."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         with path.open("rb") as file:
             size = file.seek(0, 2)
             self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size >= _HEADER.size else b""
@@ -44,6 +42,10 @@ class Elf:
             if kind == _LOAD:
                 return mapped_at - int(address - offset)
         return mapped_at
+
+    def holds(self, text: bytes) -> bool:
+        """Return whether these bytes are anywhere in the file."""
+        return self._data.find(text) >= 0
 
     def symbols(self, wanted: frozenset[str]) -> dict[str, int]:
         """Return the values of those dynamic symbols that the file defines."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import pwd
 import struct
 import subprocess
@@ -16,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from poolctl.errors import InputError, TargetError, UsageError
-from poolctl.target.elf import X86_64, Elf
+from poolctl.target import debugger
+from poolctl.target.elf import Elf
 
 OLDEST = (3, 11)
 
@@ -35,6 +35,7 @@ FUNCTIONS = frozenset(
 
 _SYS_PTRACE = 19
 """The bit of CAP_SYS_PTRACE."""
+_IN_EVERY_CPYTHON = b"PYTHONHASHSEED"
 LAUNCH = "start it with `poolctl diagnose -- COMMAND` instead"
 
 
@@ -190,28 +191,34 @@ def _refuse_elsewhere(pid: int) -> None:
 
 
 def _python_in(pid: int, maps: list[str]) -> dict[str, int]:
-    """Return the addresses of CPython's functions in the process."""
-    if platform.machine() != "x86_64":
-        raise TargetError(f"attaching needs an x86-64 machine, this is {platform.machine()}", LAUNCH)
-    looked: set[str] = set()
+    """Return the addresses of CPython's functions in the process; where they are hidden, as a debugger finds them."""
+    looked: dict[str, tuple[Elf, int]] = {}
+    program = _program(pid)
     for line in maps:
         where, _, offset, _, _, *path = line.split(None, 5)
         name = path[0] if path else ""
         if int(offset, 16) or not name.startswith("/") or name in looked:
             continue
-        base = name.rpartition("/")[2]
-        is_program = name == _program(pid)
-        if is_program or base.startswith("libpython"):
-            looked.add(name)
-            elf = _open(pid, name, is_program=is_program)
-            found = elf.symbols(FUNCTIONS)
-            if "Py_AddPendingCall" in found:
-                bias = elf.load_bias(int(where.partition("-")[0], 16))
-                return {symbol: value + bias for symbol, value in found.items()}
-    what = _program(pid).rpartition("/")[2] or "it"
+        if name == program or name.rpartition("/")[2].startswith("libpython"):
+            elf = _open(pid, name, is_program=name == program)
+            bias = elf.load_bias(int(where.partition("-")[0], 16))
+            looked[name] = elf, bias
+            if found := _whole(elf.symbols(FUNCTIONS), bias):
+                return found
+    what = program.rpartition("/")[2] or "it"
+    for elf, bias in looked.values():
+        if elf.holds(_IN_EVERY_CPYTHON):
+            if found := _whole(debugger.symbols(elf.path, FUNCTIONS), bias):
+                return found
+            raise TargetError(f"process {pid} ({what}) is a Python without symbols: gdb finds none, either", LAUNCH)
     if "pypy" in what:
         raise TargetError(f"process {pid} ({what}) is not CPython", "poolctl can read its log: --log FILE")
     raise TargetError(f"process {pid} ({what}) is not a Python process", "`pgrep -af python` lists those that run")
+
+
+def _whole(values: dict[str, int], bias: int) -> dict[str, int]:
+    """Return the addresses of what was found, when it is CPython."""
+    return {symbol: value + bias for symbol, value in values.items()} if "Py_AddPendingCall" in values else {}
 
 
 def _program(pid: int) -> str:
@@ -227,8 +234,8 @@ def _open(pid: int, name: str, *, is_program: bool) -> Elf:
         raise TargetError(f"process {pid} runs a Python that was replaced since ({name})", "restart it") from None
     except InputError:
         raise TargetError(f"process {pid} is a 32-bit program", LAUNCH) from None
-    if elf.machine != X86_64:
-        raise TargetError(f"process {pid} is a program of another architecture than x86-64", LAUNCH)
+    if elf.machine != Elf(Path("/proc/self/exe")).machine:
+        raise TargetError(f"process {pid} is a program of another architecture than this poolctl's Python", LAUNCH)
     return elf
 
 

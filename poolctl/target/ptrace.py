@@ -201,16 +201,25 @@ def while_stopped(pid: int, action: Callable[[Stopped], Result]) -> Result:
 
     Raises PermissionError and ProcessLookupError as the kernel does, TargetError when it does not stop.
     """
+
+    def work() -> Result:
+        with _stopped(pid) as process:
+            return action(process)
+
+    return undisturbed(work)
+
+
+def undisturbed(work: Callable[[], Result]) -> Result:
+    """Do `work` on a thread that then ends, to its end; return what it returned or raise what it raised."""
     outcome: list[Any] = []
 
-    def work() -> None:
+    def run() -> None:
         try:
-            with _stopped(pid) as process:
-                outcome.append(action(process))
+            outcome.append(work())
         except BaseException as error:  # noqa: BLE001 - raised again on the caller's thread
             outcome.append(error)
 
-    thread = threading.Thread(target=work, name="poolctl-ptrace")
+    thread = threading.Thread(target=run, name="poolctl-ptrace")
     thread.start()
     while thread.is_alive():  # a Ctrl-C waits: letting go in the middle would cost the process its life
         thread.join(0.1)
