@@ -49,6 +49,8 @@ def advice(problem: str) -> str:
     """Return what to do about a problem that a guest announced."""
     if "Python 3" in problem or "SQLAlchemy 2" in problem:
         return "watch it through its log (--log FILE)"
+    if "still being imported" in problem:
+        return "try again later"
     return "wait until its window is over" if "another poolctl" in problem else "report it with the versions there"
 
 

@@ -95,6 +95,28 @@ DRIVEN_BY = {
 }
 
 
+IMPORTING = """
+import sys, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sqlalchemy.pool":
+            open(f"{sys.argv[1]}/begun", "w").close()
+            until = time.monotonic() + 1.0
+            while time.monotonic() < until:
+                time.sleep(0.005)
+
+sys.meta_path.insert(0, Slow())
+import sqlalchemy as sa
+
+engine = sa.create_engine("sqlite://", poolclass=sa.QueuePool)
+while True:
+    with engine.connect() as connection:
+        connection.execute(sa.text("select 1"))
+    time.sleep(0.002)
+"""
+
+
 @contextlib.contextmanager
 def application(directory: Path, code: str, executable: str = sys.executable, **more: str) -> Iterator[int]:
     """Run the application in an interpreter that has SQLAlchemy on its path, and nothing of poolctl's."""
@@ -138,6 +160,15 @@ def handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(directory))
     return directory
+
+
+@pytest.mark.parametrize("version", INTERPRETERS)
+def test_an_import_of_sqlalchemy_that_is_under_way_is_waited_for(tmp_path: Path, version: str) -> None:
+    with application(tmp_path / "app", IMPORTING, INTERPRETERS[version]) as pid:
+        found = tables(attach(tmp_path / "runs", pid, seconds=2.0))
+    assert set(found.leases["end"]) <= {"returned", "open"}
+    assert len(found.leases) > 10
+    assert found.capture.errors == found.capture.dropped == 0
 
 
 @pytest.mark.parametrize("version", INTERPRETERS)

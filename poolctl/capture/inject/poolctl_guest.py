@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 OLDEST = (3, 11)
 """The oldest Python that capture runs on."""
 
+IMPORT_S = 8.0
+"""How long an attach waits for an import of SQLAlchemy that is under way; less than its reader waits for a word."""
+
 PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -64,7 +67,21 @@ def attach(directory: str) -> None:
     """Start capture in a process that runs; on a thread of its own. What it needs is loaded once a process."""
     for name, module in _put_by.items():
         sys.modules.setdefault(name, module)
+    if _is_imported_now("sqlalchemy"):  # to import its modules from a second thread would break the first one's import
+        import time
+
+        until = time.monotonic() + IMPORT_S
+        while _is_imported_now("sqlalchemy"):
+            if time.monotonic() > until:
+                announce(directory, "problem", "SQLAlchemy is still being imported")
+                return
+            time.sleep(0.01)
     begin_with_sqlalchemy(directory)
+
+
+def _is_imported_now(name: str) -> bool:
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
 
 
 def detach(directory: str) -> None:
