@@ -55,8 +55,10 @@ def symbols(file: Path, wanted: frozenset[str]) -> dict[str, int]:
         told = subprocess.run(  # noqa: S603 - gdb, from PATH
             [*command, str(file)], capture_output=True, text=True, env=_environment(), timeout=START_S, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise TargetError(f"gdb cannot read {file}: {error}", "see whether `gdb` starts") from None
+    except subprocess.TimeoutExpired:
+        raise TargetError(f"gdb takes more than {START_S:g} s to read {file}", "try gdb by hand") from None
+    except OSError as error:
+        raise TargetError(f"gdb does not start: {error.strerror}", "try gdb by hand") from None
     return {name: int(value) for name, value in re.findall(rf"{_SAID}(\w+) (\d+)", told.stdout)}
 
 

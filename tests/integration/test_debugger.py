@@ -161,7 +161,14 @@ if GDB and COMPILER and STATIC_PYTHON.is_file():
         return program
 
     @pytest.mark.skipif(platform.machine() != "x86_64", reason="run by ptrace, once found")
-    def test_functions_that_a_program_does_not_export_are_found_by_gdb(tmp_path: Path, embedding: Path) -> None:
+    @pytest.mark.parametrize("where", ["in it", "in a file of debug information"])
+    def test_functions_that_a_program_does_not_export_are_found_by_gdb(
+        tmp_path: Path, embedding: Path, where: str
+    ) -> None:
+        if where != "in it":
+            apart = embedding.with_suffix(".debug")
+            subprocess.run(["objcopy", "--only-keep-debug", embedding, apart], check=True)
+            subprocess.run(["objcopy", "--strip-all", f"--add-gnu-debuglink={apart}", embedding], check=True)
         with python(LIVES["now and then"], str(embedding)) as process:
             assert look_at(process.pid).version == sys.version_info[:2]
             run(process, tmp_path / "flag")
