@@ -26,6 +26,7 @@ _FORBIDDEN = "Remote debugging is not enabled in the remote process"
 """What it says of a process that was started with remote debugging switched off (3.14)."""
 _SWITCH = b"PYTHON_DISABLE_REMOTE_DEBUG="
 """Set to anything, even to nothing, it switches remote debugging off (3.14)."""
+_OPTION = frozenset({b"disable-remote-debug", b"-Xdisable-remote-debug"})
 
 
 def remote_exec(process: Process, source: str) -> Path | None:
@@ -70,10 +71,12 @@ def _may_be_asked(process: Process) -> bool:
 
 
 def _refuse_switched_off(process: Process) -> None:
-    """Raise TargetError when its environment says so: there is nobody to ask."""
+    """Raise TargetError when its environment or its command line says so: there is nobody to ask."""
     with contextlib.suppress(OSError):
-        variables = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
-        if any(variable.startswith(_SWITCH) for variable in variables):
+        there = Path("/proc", str(process.pid))
+        variables = (there / "environ").read_bytes().split(b"\0")
+        words = (there / "cmdline").read_bytes().split(b"\0")
+        if not _OPTION.isdisjoint(words) or any(variable.startswith(_SWITCH) for variable in variables):
             raise _switched_off(process)
 
 

@@ -118,11 +118,13 @@ while True:
 
 
 @contextlib.contextmanager
-def application(directory: Path, code: str, executable: str = sys.executable, **more: str) -> Iterator[int]:
+def application(
+    directory: Path, code: str, executable: str = sys.executable, options: tuple[str, ...] = (), **more: str
+) -> Iterator[int]:
     """Run the application in an interpreter that has SQLAlchemy on its path, and nothing of poolctl's."""
     directory.mkdir(exist_ok=True)
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(lean_packages(directory, executable)), **more}
-    process = subprocess.Popen([executable, "-c", code, str(directory)], env=environment, cwd=directory)
+    process = subprocess.Popen([executable, *options, "-c", code, str(directory)], env=environment, cwd=directory)
     try:
         wait_for(directory / "begun", process)
         yield process.pid
@@ -387,19 +389,19 @@ def test_a_process_that_ends_within_the_window_ends_the_window(tmp_path: Path, h
     assert list(handed_over.iterdir()) == []
 
 
-def own_copy(directory: Path, version: str, name: str) -> tuple[str, str]:
-    """Return a program of that name, which is the interpreter, and the PYTHONHOME that it needs there."""
+def own_copy(directory: Path, version: str, name: str) -> tuple[str, dict[str, str]]:
+    """Return a program of that name, which is the interpreter, and the environment that it needs there."""
     asked = [INTERPRETERS[version], "-c", "import os, sys; print(os.path.realpath(sys.executable), sys.base_prefix)"]
     real, home = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
-    return shutil.copy(real, directory / name), home
+    return shutil.copy(real, directory / name), {"PYTHONHOME": home, "LD_LIBRARY_PATH": f"{home}/lib"}
 
 
 @pytest.mark.parametrize("version", INTERPRETERS)
 def test_a_program_that_is_no_interpreter_is_attached_to_without_being_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    program, home = own_copy(tmp_path, version, "service")
-    with application(tmp_path / "app", WAITING, program, PYTHONHOME=home) as pid:
+    program, needs = own_copy(tmp_path, version, "service")
+    with application(tmp_path / "app", WAITING, program, **needs) as pid:
         before = state_of(tmp_path / "app", "before")
         ran: list[object] = []
         monkeypatch.setattr(subprocess, "run", lambda *words, **_: ran.append(words))
@@ -410,21 +412,24 @@ def test_a_program_that_is_no_interpreter_is_attached_to_without_being_run(
 
 @pytest.mark.parametrize("version", INTERPRETERS)
 def test_a_process_whose_interpreter_was_removed_since_is_watched_as_ever(tmp_path: Path, version: str) -> None:
-    program, home = own_copy(tmp_path, version, "python3")
-    with application(tmp_path / "app", BUSY, program, PYTHONHOME=home) as pid:
+    program, needs = own_copy(tmp_path, version, "python3")
+    with application(tmp_path / "app", BUSY, program, **needs) as pid:
         Path(program).unlink()
         assert len(tables(attach(tmp_path / "runs", pid, 0.3)).leases) > 5
 
 
 @pytest.mark.parametrize("version", INTERPRETERS)
-@pytest.mark.parametrize("name", ["python3", "service"])
+@pytest.mark.parametrize("embedded", [False, True], ids=["an interpreter", "a program that embeds it"])
+@pytest.mark.parametrize("by", ["variable", "option"])
 def test_remote_debugging_switched_off_is_respected_where_there_is_such_a_switch(
-    tmp_path: Path, handed_over: Path, version: str, name: str
+    tmp_path: Path, handed_over: Path, version: str, embedded: bool, by: str
 ) -> None:
-    program, home = own_copy(tmp_path, version, name)
+    program, needs = own_copy(tmp_path, version, "service") if embedded else (INTERPRETERS[version], {})
+    options = ("-X", "disable-remote-debug") if by == "option" else ()
+    variable = {"PYTHON_DISABLE_REMOTE_DEBUG": ""} if by == "variable" else {}
     has_switch = tuple(map(int, version.split("."))) >= remote_exec.OLDEST
     refused = pytest.raises(TargetError, match="remote debugging switched off") if has_switch else None
-    with application(tmp_path / "app", BUSY, program, PYTHONHOME=home, PYTHON_DISABLE_REMOTE_DEBUG="1") as pid:
+    with application(tmp_path / "app", BUSY, program, options, **needs, **variable) as pid:
         before = state_of(tmp_path / "app", "before")
         with refused or contextlib.nullcontext():
             attach(tmp_path / "runs", pid, 0.3)
