@@ -44,7 +44,7 @@ class Pressure:
     stalled_time: float
     """Share of the time in which an event loop stood still."""
     denied_share: float
-    """Share of the waiting while a loop was ready to run and got no processor, or worked off what had piled up."""
+    """Share of the waiting while a loop was ready to run and got no processor."""
     denied_time: float
     """Share of the time in which a loop was ready to run and got no processor."""
     busy_share: float | None

@@ -45,9 +45,8 @@ def denied_time(view: View) -> float:
 
 
 def denied_share(view: View) -> float:
-    """Return the share of the waiting meanwhile, and for as long again."""
-    began, ended = _denials(view)
-    return _of_waiting(view, began, ended + (ended - began))
+    """Return the share of the waiting meanwhile, and no longer: a crowded machine makes other causes worse, too."""
+    return _of_waiting(view, *_denials(view))
 
 
 def _denied_s(view: View) -> Floats:

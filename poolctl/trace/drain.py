@@ -132,6 +132,7 @@ class Drains:
 
         The ring of a process that is gone is read to its end and removed: short-lived ones must not fill the memory.
         """
+        began = self.began
         for path in set(self._directory.glob("names-*.jsonl")) - self._open.keys() - self._gone:
             if self._into is not None and not _lives(path):
                 self._gone.add(path)
@@ -139,10 +140,11 @@ class Drains:
             try:
                 drain = self._open[path] = Drain(path, self._into)
                 self.pids.append(drain.pid)
-                self.began = min(self.began or drain.anchor, drain.anchor)
+                began = min(began or drain.anchor, drain.anchor)
             except InputError:
                 if _announced(path):  # its ring is gone; one without a whole first line yet comes later
                     self._gone.add(path)
+        self.began = began  # once all are met: who waits for it begins the window with the first of them
         polled = [self._poll(path, drain) for path, drain in list(self._open.items())]
         return [(drain, records) for drain, records in polled if records]
 

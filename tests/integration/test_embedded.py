@@ -31,7 +31,8 @@ pytestmark = pytest.mark.server
 NOBODY = 65534
 
 OWNER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born deaf to it
 from poolctl.target.embedded import EmbeddedPostgres
 with EmbeddedPostgres() as postgres:
     print(postgres.pid, postgres.directory, postgres.url, flush=True)

@@ -129,6 +129,24 @@ def test_drains_find_the_processes_as_they_announce_themselves(tmp_path, recorde
     assert len(eventfile.read_records(drain.events_path)) == 2 * RECORD_BYTES
 
 
+def test_a_window_begins_with_the_first_of_the_processes_that_are_met_together(tmp_path, recorder, monkeypatch):
+    """Who waits for the first one looks from another thread, and a child may be met before its parent."""
+    other = Recorder(tmp_path, ring_records=64)
+    drains, seen = Drains(tmp_path), []
+
+    class Watched(Drain):
+        def __init__(self, *args):
+            seen.append(drains.began)
+            super().__init__(*args)
+
+    monkeypatch.setattr(drain_module, "Drain", Watched)
+    drains.poll()
+    assert seen == [None, None]
+    assert drains.began == min((ring.anchor.monotonic_ns, ring.anchor.wall_ns) for ring in (recorder.ring, other.ring))
+    drains.close()
+    other.close()
+
+
 def test_a_names_file_without_a_ring_is_refused(tmp_path):
     path = tmp_path / "names-1.jsonl"
     path.write_text('{"kind": "process"}\n')
