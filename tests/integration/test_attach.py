@@ -179,14 +179,15 @@ def test_a_live_process_is_watched_and_left_as_it_was(
     tmp_path: Path, handed_over: Path, version: str, how: str
 ) -> None:
     with application(tmp_path / "app", DRIVEN_BY[how], INTERPRETERS[version]) as pid:
-        before = state_of(tmp_path / "app", "before")
+        was = state_of(tmp_path / "app", "before")
         run = attach(tmp_path / "runs", pid)
-        after = state_of(tmp_path / "app", "after")
-    assert after == before
+        assert state_of(tmp_path / "app", "after") == was
     found = tables(run)
     assert len(found.leases) > 20
-    held, rest = found.leases.iloc[0], found.leases.iloc[1:]
-    assert (held["function"], held["end"]) == ("held since before capture began", "open")
+    before = found.leases["function"] == "held since before capture began"
+    held, rest = found.leases[before], found.leases[~before]
+    assert list(held["end"]).count("open") == 1
+    assert len(held) <= 2  # `work` may have had one out at that moment
     assert set(rest["function"]) == {"work"}
     assert (rest["end"] == "returned").sum() >= len(rest) - 1
     assert found.capture.errors == found.capture.dropped == 0
