@@ -27,8 +27,9 @@ class Imports:
 
     def remove(self) -> None:
         """Listen no longer."""
+        # A new list: an import that another thread is at the middle of would miss the finder that moves up in the old.
         if self in sys.meta_path:
-            sys.meta_path.remove(self)
+            sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Find an awaited module with the finders behind this one, with a loader that tells us."""

@@ -20,9 +20,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     finders = list(sys.meta_path)
     (tmp_path / "late_one.py").write_text("import sys\nwhole = True\n")
+    (tmp_path / "late_other.py").write_text("whole = True\n")
     (tmp_path / "late_broken.py").write_text("raise LookupError('no')\n")
     yield tmp_path
-    for name in ("late_one", "late_broken"):
+    for name in ("late_one", "late_other", "late_broken"):
         sys.modules.pop(name, None)
     assert sys.meta_path == finders
 
@@ -73,6 +74,24 @@ def test_one_that_is_looked_for_and_not_imported_is_not_told(place: Path) -> Non
     assert importlib.util.find_spec("late_nothing") is None
     imports.remove()
     assert told == []
+
+
+def test_an_import_that_is_under_way_when_it_goes_misses_no_finder(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imports = listening([])
+
+    class Meanwhile:
+        """Stands before the finder of files, and does what another thread may."""
+
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            imports.remove()
+
+    files = sys.meta_path.index(importlib.machinery.PathFinder)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "meta_path", [*sys.meta_path[:files], Meanwhile(), *sys.meta_path[files:]])
+        assert importlib.import_module("late_other").whole
+    imports.remove()
 
 
 def test_a_loader_that_is_a_class_of_many_is_left_alone(place: Path) -> None:

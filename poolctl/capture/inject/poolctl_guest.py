@@ -87,7 +87,9 @@ def _is_imported_now(name: str) -> bool:
 def detach(directory: str) -> None:
     """End what `attach` began: no hook, no finder and no module of ours is left where the application could meet it."""
     try:
-        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Awaited)]
+        # A new list: an import that another thread is at the middle of would miss the finder that moves up in the old.
+        if any(isinstance(finder, _Awaited) for finder in sys.meta_path):
+            sys.meta_path = [finder for finder in sys.meta_path if not isinstance(finder, _Awaited)]
         bootstrap = sys.modules.get("poolctl.capture.bootstrap")
         if bootstrap is not None:
             bootstrap.stop()
@@ -154,7 +156,7 @@ class _Awaited:
             vars(loader).pop("exec_module", None)
             original(module)  # type: ignore[misc] # every loader of today has one; without it nobody calls this
             if self in sys.meta_path:
-                sys.meta_path.remove(self)
+                sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
                 begin(self._directory)
 
         try:
