@@ -103,8 +103,9 @@ CHILDREN = {
     "spawn": "import subprocess, sys\nsubprocess.run([sys.executable, {script!r}, 'child'])",
     "multiprocessing": "import multiprocessing as m\np = m.get_context('spawn').Process(target=work)\n"
     "p.start()\np.join()",
-    "a pool of forks": "import multiprocessing as m\n"
-    "with m.get_context('fork').Pool(2) as p: p.starmap(work, [()] * 8)",
+    "a pool of forks": "import multiprocessing as m\nfork = m.get_context('fork')\nmet = fork.Barrier(2)\n"
+    "def meet():\n    work()\n    met.wait(60)  # so that no worker does the other's job, too\n"
+    "with fork.Pool(2) as p: p.starmap(meet, [()] * 2, chunksize=1)",
 }
 
 

@@ -324,13 +324,14 @@ async def misconfigured():
 
 
 async def oversized():
-    engine = pool(40)
+    """Far below what it keeps, also when the machine stands still for a second and all arrive at once."""
+    engine = pool(60)
 
     async def orders():
         async with engine.connect() as connection:
             await query(connection, 0.01)
 
-    await crowd.arrive(orders, rate=25, seconds=4)
+    await crowd.arrive(orders, rate=15, seconds=7)
     await crowd.finish()
 
 
