@@ -1,7 +1,7 @@
 """The workloads that sizing is measured on: application, CPU or row lock hold the connection, or all three.
 
 SIZING_ROWS in the environment: how many rows the computing statement sums. `sizing_runs` sets it to what takes this
-machine five milliseconds: on a fast one the CPU-bound workloads would otherwise ask for nothing.
+machine four milliseconds: on a fast one the CPU-bound workloads would otherwise ask for nothing.
 """
 
 from __future__ import annotations
