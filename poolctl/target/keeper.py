@@ -7,6 +7,7 @@ stop. Run as a file by `poolctl.target.embedded`; standard library only, so that
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -47,6 +48,8 @@ FAST_STOP_S = 5.0
 IMMEDIATE_STOP_S = 2.0
 REMOVE_S = 2.0
 PR_SET_PDEATHSIG = 1
+SEGMENT = "/dev/shm/PostgreSQL."  # noqa: S108 - where glibc keeps POSIX shared memory
+"""What the names of PostgreSQL's dynamic shared memory begin with; a server that is killed leaves it there."""
 
 
 class RefusedError(Exception):
@@ -68,6 +71,7 @@ def main(binaries: Path) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     made: list[Path] = []
     server: subprocess.Popen[bytes] | None = None
+    segments: set[str] = set()
     try:
         account = _account() if os.geteuid() == 0 else None
         home = _make_directory(Path(tempfile.gettempdir()), account, made)
@@ -78,9 +82,13 @@ def main(binaries: Path) -> int:
         data, log = home / "data", home / "log"
         _initdb(binaries, data, account)
         server = _start(binaries, data, sockets, log, account)
+        segments = _segments(lambda pid: server.pid in (pid, _parent(pid)))
         _answer({"host": str(sockets), "directory": str(home), "log": str(log), "pid": server.pid})
+        looks = 4  # its children map more of it in their first second
         while not _ordered_to_stop(0.5):
             server.poll()  # reaps a server that died: the directory stays for its log until the order comes
+            if looks > 0:
+                looks, segments = looks - 1, segments | _segments(lambda pid: server.pid in (pid, _parent(pid)))
     except StoppedError:
         pass
     except RefusedError as error:
@@ -91,6 +99,7 @@ def main(binaries: Path) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if server is not None:
             _stop(server)
+        _forget(segments)
         for directory in made:
             _remove(directory)
     return 0
@@ -225,8 +234,11 @@ def _wait(done: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
         late = time.monotonic() > deadline
         if late or _ordered_to_stop(0.01):
             # The whole group (see _run): initdb works through children, which would go on writing after it.
+            os.killpg(process.pid, signal.SIGSTOP)
+            segments = _segments(lambda pid: os.getpgid(pid) == process.pid)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            _forget(segments)
             if late:
                 raise RefusedError(f"the embedded PostgreSQL did not start within {START_S:g} s", "give --url")
             raise StoppedError
@@ -266,6 +278,26 @@ def _remove(directory: Path) -> None:
     while directory.exists() and time.monotonic() < deadline:
         shutil.rmtree(directory, ignore_errors=True)
         time.sleep(0.01)
+
+
+def _segments(belongs: Callable[[int], bool]) -> set[str]:
+    """Return the shared memory that these processes have mapped, as files (Linux; elsewhere: none)."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it is gone
+            if belongs(int(entry.name)):
+                lines = (entry / "maps").read_text(errors="replace").splitlines()
+                found |= {SEGMENT + line.rpartition(SEGMENT)[2] for line in lines if SEGMENT in line}
+    return found
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+
+
+def _forget(segments: set[str]) -> None:
+    for segment in segments:
+        Path(segment).unlink(missing_ok=True)
 
 
 def _ordered_to_stop(patience: float) -> bool:

@@ -58,6 +58,15 @@ def eventually(true: Callable[[], bool], patience_s: float = 20.0) -> bool:
     return True
 
 
+def shared_memory(process: psutil.Process) -> set[Path]:
+    """Return PostgreSQL's shared memory that a process has mapped, as files."""
+    try:
+        lines = Path(f"/proc/{process.pid}/maps").read_text().splitlines()
+    except OSError:
+        return set()
+    return {Path(line.split()[5]) for line in lines if "/PostgreSQL." in line}
+
+
 def gone(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -167,6 +176,7 @@ def test_a_keeper_minds_no_interrupt_and_no_hangup() -> None:
 
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.2, 0.4])
 def test_a_poolctl_killed_while_it_starts_leaves_nothing(after_s: float) -> None:
+    seen: set[Path] = set()
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         process = subprocess.Popen(
@@ -176,20 +186,28 @@ def test_a_poolctl_killed_while_it_starts_leaves_nothing(after_s: float) -> None
             env={"TMPDIR": place},
         )
         assert process.stdin is not None
-        time.sleep(after_s)  # somewhere before, inside or after initdb
+        until = time.monotonic() + after_s  # somewhere before, inside or after initdb
+        while time.monotonic() < until:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                starting = psutil.Process(process.pid).children(recursive=True)
+                seen = seen.union(*map(shared_memory, starting))
         process.stdin.close()
         assert process.wait(20) == 0
         assert list(Path(place).iterdir()) == []
         # What initdb had started was killed with it: dead, and maybe not buried yet.
         assert eventually(lambda: not [p for p in psutil.process_iter(["cmdline"]) if place in str(p.info["cmdline"])])
+    assert not [segment for segment in seen if segment.exists()]
 
 
 def test_a_server_that_died_is_cleaned_up_after() -> None:
     with EmbeddedPostgres() as postgres:
+        segments = shared_memory(psutil.Process(postgres.pid))
+        assert [segment.exists() for segment in segments] == [True]
         os.kill(postgres.pid, signal.SIGKILL)
         assert eventually(lambda: gone(postgres.pid))
         assert postgres.log.exists()
     assert not postgres.directory.exists()
+    assert not [segment for segment in segments if segment.exists()]
 
 
 def keeper_answers(before: str) -> dict[str, Any]:
