@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from poolctl.capture import leftovers
 from poolctl.capture.adopt import adopt, retell
 from poolctl.capture.install import Installed, install
 from poolctl.capture.recorder import Recorder
@@ -43,10 +44,11 @@ class Guest:
         except BaseException:
             self.recorder.close()
             raise
-        self.recorder.forked.append(self._promise_begins)
+        self.recorder.forked.append(self._forked)
         self.installed.watch.on_sample.append(self._look_for_reader)
         if forever:
             atexit.register(self._at_exit)
+            leftovers.clear(directory)
         self.adopted = adopt(self.installed.watch)
         """How many connections were out already."""
 
@@ -85,6 +87,13 @@ class Guest:
     def _at_exit(self) -> None:
         if not self.watched:  # a reader takes it away itself, when it has read to the end
             self.withdraw()
+        leftovers.clear(self.directory)
+
+    def _forked(self) -> None:
+        """In a forked child; its siblings that ended left their rings."""
+        self._promise_begins()
+        if self.forever:
+            leftovers.clear(self.directory)
 
     def _promise_begins(self) -> None:
         self.recorder.ring.promise[0] = 0 if self.forever else monotonic_ns() + FIRST_PROMISE_NS

@@ -185,6 +185,28 @@ def test_forked_children_announce_themselves_too(tmp_path: Path) -> None:
         assert len(set(tables(look(tmp_path, 1.0)).leases["process"])) == 2
 
 
+def test_children_that_ended_at_once_do_not_fill_the_shared_memory(tmp_path: Path) -> None:
+    """As multiprocessing's do: `os._exit` runs nothing. What one of another machine announced is left alone."""
+    announced = tmp_path / ".poolctl/runs/announced"
+    announced.mkdir(parents=True)
+    elsewhere = announced / "names-1.jsonl"
+    elsewhere.write_text('{"kind": "process", "pid": 99999999, "ring": "/dev/shm/poolctl-99999999-gone.ring"}\n')
+    code = (
+        "poolctl.attach()\nengine = engine_at('a')\npids = []\n"
+        "for _ in range(8):\n    pid = os.fork()\n    if pid == 0:\n        work(engine)\n        os._exit(0)\n"
+        "    os.waitpid(pid, 0)\n    pids.append(pid)\n"
+        "with open('pids', 'w') as file:\n    print(*pids, file=file)\ngo_on(engine)"
+    )
+    with application(tmp_path, code) as process:
+        pids = (tmp_path / "pids").read_text().split()
+        left = [pid for pid in pids if list(Path("/dev/shm").glob(f"poolctl-{pid}-*"))]  # noqa: S108
+        assert left == pids[-1:], "each was removed by the next"
+        assert len(list(announced.iterdir())) == 3
+        assert list(Path("/dev/shm").glob(f"poolctl-{process.pid}-*"))  # noqa: S108
+    assert not [pid for pid in pids if list(Path("/dev/shm").glob(f"poolctl-{pid}-*"))]  # noqa: S108
+    assert list(announced.iterdir()) == [elsewhere]
+
+
 def test_an_attach_by_pid_takes_over_for_its_window_only(tmp_path: Path) -> None:
     with application(tmp_path, "engine = engine_at('a')\npoolctl.attach()\ngo_on(engine)") as process:
         by_pid = tables(observe(WatchPlan(pid=process.pid, seconds=0.5, runs_dir=tmp_path / "runs")))
