@@ -62,15 +62,22 @@ def test_the_function_that_holds_is_on_the_stack_of_what_it_asks_next(tmp_path):
     assert view.leaked.sum() == 2, "who waits for another connection has not leaked his"
 
 
-def test_a_blocked_loop_is_not_a_small_pool(tmp_path):
-    stops = [k + 0.9 for k in range(0, 20, 2)]
-    leases = [
+STOPS = [k + 0.9 for k in range(0, 20, 2)]
+"""Seconds at which 0.6 s end in which nothing ran."""
+
+
+def waited_for_the_end_of(stops):
+    return [
         Lease(at - 0.6 + n / 50, 0.01, wait=0.6 - n / 50, task=n, connection=n % 4 + 1)
         for at in stops
         for n in range(20)
     ]
-    leases += [Lease(at - 0.65, 0.64, task=90 + n, connection=n + 1, sql=0.5) for at in stops for n in range(4)]
-    report = watched(tmp_path, [*leases, *healthy(200)], lags=[(at, 0.6) for at in stops])
+
+
+def test_a_blocked_loop_is_not_a_small_pool(tmp_path):
+    leases = waited_for_the_end_of(STOPS)
+    leases += [Lease(at - 0.65, 0.64, task=90 + n, connection=n + 1, sql=0.5) for at in STOPS for n in range(4)]
+    report = watched(tmp_path, [*leases, *healthy(200)], lags=[(at, 0.6) for at in STOPS])
     assert report.verdict == "starved"
     assert "event loop" in report.summary
     calm = watched(tmp_path / "calm", [*leases, *healthy(200)])
@@ -79,16 +86,11 @@ def test_a_blocked_loop_is_not_a_small_pool(tmp_path):
 
 def test_a_loop_without_a_processor_is_not_blocked_by_what_it_runs(tmp_path):
     """As above, and what stood still was the machine: for this process, or for everybody."""
-    stops = [k + 0.9 for k in range(0, 20, 2)]
-    leases = [
-        Lease(at - 0.6 + n / 50, 0.01, wait=0.6 - n / 50, task=n, connection=n % 4 + 1)
-        for at in stops
-        for n in range(20)
-    ]
-    still = [{"at": at, "from_ns": _ns(at - 0.7), "to_ns": _ns(at + 0.05), "lost_s": 0.58} for at in stops]
+    leases = waited_for_the_end_of(STOPS)
+    still = [{"at": at, "from_ns": _ns(at - 0.7), "to_ns": _ns(at + 0.05), "lost_s": 0.58} for at in STOPS]
     for name, lags, around in (
-        ("queued", [(at, 0.6, 0.55) for at in stops], {}),
-        ("still", [(at, 0.6) for at in stops], {"machine.jsonl": still}),
+        ("queued", [(at, 0.6, 0.55) for at in STOPS], {}),
+        ("still", [(at, 0.6) for at in STOPS], {"machine.jsonl": still}),
     ):
         report = watched(tmp_path / name, [*leases, *healthy(200)], lags=lags, around=around)
         assert report.verdict == "starved"
