@@ -16,12 +16,12 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from poolctl.capture import leftovers
 from poolctl.capture.adopt import adopt, retell
 from poolctl.capture.install import Installed, install
 from poolctl.capture.recorder import Recorder
 from poolctl.clock import NS, monotonic_ns
 from poolctl.errors import InputError
+from poolctl.trace import leftovers
 
 FIRST_PROMISE_NS = 60 * NS
 """How long a guest waits for its first reader."""

@@ -82,13 +82,13 @@ def main(binaries: Path) -> int:
         data, log = home / "data", home / "log"
         _initdb(binaries, data, account)
         server = _start(binaries, data, sockets, log, account)
-        segments = _segments(lambda pid: server.pid in (pid, _parent(pid)))
+        segments = _segments_of(server.pid)
         _answer({"host": str(sockets), "directory": str(home), "log": str(log), "pid": server.pid})
         looks = 4  # its children map more of it in their first second
         while not _ordered_to_stop(0.5):
             server.poll()  # reaps a server that died: the directory stays for its log until the order comes
             if looks > 0:
-                looks, segments = looks - 1, segments | _segments(lambda pid: server.pid in (pid, _parent(pid)))
+                looks, segments = looks - 1, segments | _segments_of(server.pid)
     except StoppedError:
         pass
     except RefusedError as error:
@@ -289,6 +289,10 @@ def _segments(belongs: Callable[[int], bool]) -> set[str]:
                 lines = (entry / "maps").read_text(errors="replace").splitlines()
                 found |= {SEGMENT + line.rpartition(SEGMENT)[2] for line in lines if SEGMENT in line}
     return found
+
+
+def _segments_of(server: int) -> set[str]:
+    return _segments(lambda pid: server in (pid, _parent(pid)))
 
 
 def _parent(pid: int) -> int:

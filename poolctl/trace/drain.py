@@ -17,6 +17,7 @@ from poolctl.clock import NS, monotonic_ns
 from poolctl.errors import InputError
 from poolctl.trace import eventfile
 from poolctl.trace.events import RECORD_BYTES
+from poolctl.trace.leftovers import exists
 from poolctl.trace.ring import SAMPLE_EVERY, SHARED_MEMORY
 from poolctl.trace.ring_reader import RingReader
 from poolctl.trace.run import output_error
@@ -159,7 +160,7 @@ class Drains:
         return closed
 
     def _poll(self, path: Path, drain: Drain) -> tuple[Drain, bytes]:
-        if _alive(drain.pid):
+        if exists(drain.pid):
             return drain, drain.poll()
         before = drain.poll()  # raises while the disk is full: the ring is kept until it can be written
         del self._open[path]
@@ -176,7 +177,7 @@ def sweep() -> int:
     for path in SHARED_MEMORY.glob("poolctl-*-*.ring"):
         number = path.name.split("-")[1]
         try:
-            if number.isdecimal() and not _alive(int(number)):
+            if number.isdecimal() and not exists(int(number)):
                 reader = RingReader(path)
                 promised = reader.promised
                 reader.close()
@@ -191,22 +192,12 @@ def sweep() -> int:
 def _lives(names: Path) -> bool:
     """Whether a process that announced itself is still there; what a dead one left is removed."""
     entry = _announced(names)
-    if entry is None or _alive(int(entry["pid"])):
+    if entry is None or exists(int(entry["pid"])):
         return entry is not None
     with contextlib.suppress(OSError):
         Path(entry["ring"]).unlink(missing_ok=True)
         names.unlink(missing_ok=True)
     return False
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 class _Appender:

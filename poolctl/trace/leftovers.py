@@ -25,13 +25,14 @@ def clear(directory: Path) -> None:
                 with names.open("rb") as file:
                     entry = json.loads(file.readline())
                 ring = Path(entry["ring"])
-                if _alive(int(entry["pid"])) or _promised(ring):
+                if exists(int(entry["pid"])) or _promised(ring):
                     continue
                 ring.unlink()
                 names.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def exists(pid: int) -> bool:
+    """Whether there is such a process, another user's or a zombie too."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
