@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from poolctl.capture.state import Lease, begin
+from poolctl.capture.state import Lease, blank
 from poolctl.capture.watch import Watch
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
@@ -39,7 +39,11 @@ def _take(watch: Watch, record: Any, fairy: Any, pool: Any) -> bool:
         return False
     now = monotonic_ns()
     connection = watch.connections.get(id(record.dbapi_connection)) or watch.found(record, state)
-    lease = begin(recorder.lease_number(), state, recorder.site_of(SITE), connection, now)
+    lease = blank()
+    watch.numbers = lease.number = watch.numbers + 1
+    lease.pool, lease.connection = state, connection
+    lease.site = recorder.site_of(SITE)
+    lease.requested_at = lease.started_at = lease.control_at = now
     _tell(watch, lease, now)
     watch.guard(lease, fairy)
     watch.leases[id(fairy)] = lease

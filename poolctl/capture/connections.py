@@ -10,6 +10,7 @@ import weakref
 from typing import Any
 
 from poolctl.capture import facts
+from poolctl.capture.core import Core
 from poolctl.capture.recorder import Recorder
 from poolctl.capture.state import ConnectionState, Lease, PoolState, Spent
 from poolctl.clock import monotonic_ns
@@ -21,22 +22,11 @@ _STASHED = 1024
 """Times kept for requests that never came back for them, at most."""
 
 
-class Connections:
+class Connections(Core):
     """The driver's connections, and the notes by which a request finds what it spent on them."""
 
     def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
-        self.connections: dict[int, ConnectionState] = {}
-        """By the id of the driver's connection (SQLAlchemy's adapter of it)."""
-        self.leases: dict[int, Lease] = {}
-        """Those that hold, by the id of SQLAlchemy's proxy; the record may be somebody else's the moment it is back."""
-        self.returning: dict[int, Lease] = {}
-        """Leases on their way back: by the id of the record."""
-        self.spent: dict[int, Spent] = {}
-        """Times of requests under way, by the id of the record they got, or of the exception they end with.
-
-        Never by thread or task: listeners ask for connections too, and tasks interleave.
-        """
+        super().__init__(recorder)
         self._last_closed = (0, 0, 0)
 
     def spend(self, key: int, since: int) -> Spent:

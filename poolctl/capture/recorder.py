@@ -59,7 +59,6 @@ class Recorder:
         self.walker = Walker(skip)
         self.blind: list[str] = []
         """What this capture cannot tell, one sentence each."""
-        self.lease_number = itertools.count(1).__next__
         self.connection_number = itertools.count(1).__next__
         self._stacks = stacks == "first"
         self._ring_options = {"records": ring_records, "names_bytes": names_bytes}
@@ -112,25 +111,6 @@ class Recorder:
             plain = " ".join(_LITERAL.sub("?", text[:2000]).split())[:300]
             number = self.statements[text] = self.name("statement", plain)
         return number
-
-    def site(self, crossing: bool) -> int:
-        """Return the number of the place that asked; 0 when there is none. `crossing`: we may be in a greenlet.
-
-        The common walk of a sync pool is spelled out here, that of an async one in `hooks.connect`; what they do not
-        know is left to the walker.
-        """
-        if not crossing:
-            skipped = self.walker.skipped
-            try:
-                frame: Any = sys._getframe(2)
-                while id(frame.f_code) in skipped:
-                    frame = frame.f_back
-                number = self.codes.get((id(frame.f_code), frame.f_lasti))
-                if number is not None:
-                    return number
-            except AttributeError:  # no frame left
-                pass
-        return self.first_sight(crossing)
 
     def first_sight(self, crossing: bool) -> int:
         """Return the number of the place that asked, found by the walker."""

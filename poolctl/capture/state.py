@@ -1,4 +1,5 @@
 """State: what capture remembers between two hooks. Plain data; bounded by the pools and connections that are alive.
+Compiled where that can be (`poolctl.uncompiled`).
 
 No strong reference to anything of the application's: what it drops must be collected as if nobody watched.
 """
@@ -11,9 +12,15 @@ from typing import Any
 
 from poolctl.trace.ring import NO_STATEMENT
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import cython
+else:
+    from poolctl import uncompiled as cython
+
 
 class Lease:
-    """A connection that somebody holds.
+    """A request for a connection, and then the connection that somebody holds. Made by `blank`.
 
     A `plain` one needs no more than what the first lines of slots say: at most one statement and one end of a
     transaction, which wait here for the record of its end. The other slots are filled when it ceases to be (`unfold`).
@@ -21,18 +28,24 @@ class Lease:
 
     # Slots, and no defaults on the class: only so does CPython find an attribute without a search.
     __slots__ = (
+        "asked_by",
+        "began_at",
         "closing_at",
         "connection",
+        "context",
         "control_at",
         "control_took",
         "detached",
         "flags",
         "guard",
+        "held",
         "in_sql",
         "in_transaction",
         "number",
+        "opened",
         "plain",
         "pool",
+        "requested_at",
         "reset",
         "returned_at",
         "sampled",
@@ -42,16 +55,30 @@ class Lease:
         "statement",
         "statements",
         "task",
+        "told",
         "took",
         "transactions",
+        "waiting",
     )
 
     number: int
     pool: PoolState
     site: int
+    requested_at: int
+    asked_by: int
+    """A number of the task that asked, or of the thread."""
+    context: int
+    waiting: int
+    held: int
+    opened: int
+    """What the pool had waiting, checked out and open when it was asked."""
+    told: bool
+    """Whether the request was written, before its answer."""
     connection: ConnectionState
     task: weakref.ref[Any] | None
     """The asyncio task that asked."""
+    began_at: int
+    """When the database was given what it does now (`in_sql`)."""
     plain: bool
     in_sql: bool
     statement: int
@@ -101,16 +128,15 @@ class Lease:
             self.in_transaction = self.detached = False
 
 
-def begin(number: int, pool: PoolState, site: int, connection: ConnectionState, at: int) -> Lease:
-    """Return a lease that began at `at`, nothing done with it yet. (The hook of `connect` does this line by line.)"""
+def blank() -> Lease:
+    """Return a lease of which nothing is known yet."""
     lease = Lease()
-    lease.number, lease.pool, lease.site, lease.connection = number, pool, site, connection
-    lease.task = None
-    lease.in_sql = lease.sampled = False
-    lease.plain = True
     lease.statement = NO_STATEMENT
-    lease.started_at = lease.control_at = at
-    lease.took = lease.control_took = lease.sql = lease.reset = lease.closing_at = 0
+    lease.plain = True
+    lease.task = None
+    if not cython.compiled:  # C's begin as zeros
+        lease.told = lease.in_sql = lease.sampled = False
+        lease.context = lease.took = lease.control_took = lease.sql = lease.reset = lease.closing_at = 0
     return lease
 
 

@@ -15,7 +15,8 @@ from typing import Any
 from poolctl.capture import facts
 from poolctl.capture.canary import Canary
 from poolctl.capture.connections import Connections
-from poolctl.capture.recorder import OVERHEAD, SAMPLED, Recorder
+from poolctl.capture.core import IDLE_WORTH_NS
+from poolctl.capture.recorder import SAMPLED, Recorder
 from poolctl.capture.sites import place
 from poolctl.capture.state import Lease, PoolState
 from poolctl.capture.tasks import running_loop
@@ -25,8 +26,6 @@ from poolctl.trace.ring import NO_STATEMENT, RESET_WORTH_NS
 
 ABANDONED, CONTROL, FRESH = int(Flag.ABANDONED), int(Flag.SKIPPED), int(Flag.FRESH)
 
-IDLE_WORTH_NS = 10_000_000
-"""Held without being used for so long, the line that ends it is worth a look at the frames."""
 _IDLE_PLACES = 1024
 
 
@@ -36,15 +35,12 @@ class Watch(Connections):
     def __init__(self, recorder: Recorder, only: Callable[[Any], bool] | None = None) -> None:
         self._only = only
         super().__init__(recorder)
-        self.pools: dict[int, PoolState] = {}
-        """By the id of the pool."""
         self.on_new_pool: list[Callable[[Any], None]] = []
         """Called with each pool at first sight, before anything else is known of it."""
         self.on_sample: list[Callable[[], None]] = []
         """Called now and then, with a lease that is sampled: what must be looked at, and not each time."""
         self.loops: set[int] = set()
         """Event loops that ask for connections, by id; each has a canary."""
-        self.opentelemetry: Any = None
         self._stopped = False
         self._idled: set[tuple[int, Any]] = set()
         """(site that holds, place that used the connection again after long)."""
@@ -198,8 +194,8 @@ class Watch(Connections):
             lease.in_transaction = False
             lease.transactions += 1
 
-    def end(self, lease: Lease, at: int, sequence: int = 0) -> None:
-        """The slot of a lease is free since `at`: write what waits, and how it ended, as `sequence` if one is given."""
+    def end(self, lease: Lease, at: int) -> None:
+        """The slot of a lease is free since `at`: write what waits, and how it ended."""
         lease.unfold()
         self.flush(lease, at)
         ring, number, pool, site, closing_at = (
@@ -209,12 +205,11 @@ class Watch(Connections):
         if reset >= RESET_WORTH_NS:
             ring.write(Kind.RESET, closing_at + reset, number, 0, pool.number, site, closing_at, 0, 0, 0)
         transactions = lease.transactions + (reset > 0 and lease.in_transaction)
-        what = lease.sql, reset, at - closing_at, lease.statements, transactions
-        if sequence:
-            ring.rewrite(sequence, Kind.CHECKIN, at, number, pool.number, site, *what)
-        else:
-            pool.checked_out -= 1
-            ring.write(Kind.CHECKIN, at, number, lease.flags, pool.number, site, *what)
+        pool.checked_out -= 1
+        ring.write(
+            Kind.CHECKIN, at, number, lease.flags, pool.number, site,
+            lease.sql, reset, at - closing_at, lease.statements, transactions,
+        )  # fmt: skip
 
     def idled(self, lease: Lease) -> None:
         """The connection was held for long and not used, until the code that runs now: name the line, once."""
@@ -274,7 +269,7 @@ class Watch(Connections):
         except Exception:  # the request is told already: its answer must be, too
             self.recorder.count_error()
 
-    def sampled(self, since: int) -> None:
+    def begin_sample(self, since: int) -> None:
         """A lease begins in which capture times itself."""
         try:
             self.recorder.ring.counters[SAMPLED] += 1
@@ -283,7 +278,3 @@ class Watch(Connections):
                 callback()
         except Exception:
             self.recorder.count_error()
-
-    def overhead(self, since: int) -> None:
-        """Count the time since then as capture's own."""
-        self.recorder.ring.counters[OVERHEAD] += monotonic_ns() - since

@@ -29,6 +29,7 @@ from typing import Any
 from poolctl.clock import Anchor
 from poolctl.trace.events import LAYOUTS, RECORD_BYTES
 from poolctl.trace.run import output_error
+from poolctl.trace.tail import Tail
 
 MAGIC = b"POOLRING"
 VERSION = 2
@@ -61,13 +62,10 @@ NO_STATEMENT = (1 << 30) - 1  # CPython compares ints of up to 30 bits without a
 """The statement's number in RETURNED when there was none; 0 is one without a name."""
 RESET_WORTH_NS = 20_000
 """A shorter reset gets no record of its own; the CHECKIN carries its time anyway."""
-PACK_ACQUIRED = struct.Struct("<qQBBHIQQIHHIIQ").pack_into
-PACK_RETURNED = struct.Struct("<qQBBHI8IQ").pack_into
-_PACK_WORDS = struct.Struct("<8Q").pack_into
 _PACK = {int(kind): struct.Struct("<" + layout.format[2:] + "Q").pack_into for kind, layout in LAYOUTS.items()}
 
 
-class RingWriter:
+class RingWriter(Tail):
     """The writing end; `directory` is used when there is no shared memory. Raises OutputError when there is no room.
 
     `records` must be a power of two. Every method may be called from any thread.
@@ -93,11 +91,7 @@ class RingWriter:
             self.anchor.wall_ns,
         )
         view = memoryview(self._memory)
-        self.body = view[records_at:]
-        """The records. The hooks of capture pack theirs themselves, with a sequence taken as `write` takes it."""
-        self.mask = records - 1
-        self.following = 1
-        """Sequence of the next record."""
+        super().__init__(view[records_at:], records)
         self.counters = view[COUNTERS_AT : COUNTERS_AT + 8 * len(COUNTERS)].cast("Q")
         """In the order of `COUNTERS`."""
         self.promise = view[PROMISE_AT : PROMISE_AT + 16].cast("Q")
@@ -110,15 +104,6 @@ class RingWriter:
         """Write one record of any documented kind; `payload` in the order of `events.PAYLOADS`."""
         self.following = (sequence := self.following) + 1  # one statement: nothing comes in between under a GIL
         _PACK[kind](self.body, (sequence & self.mask) << 6, at, lease, kind, flags, pool, site, *payload, sequence)
-
-    def rewrite(self, sequence: int, kind: int, at: int, lease: int, pool: int, site: int, *payload: int) -> None:
-        """Write a record, without flags, where a compact one was begun and did not fit."""
-        _PACK[kind](self.body, (sequence & self.mask) << 6, at, lease, kind, 0, pool, site, *payload, sequence)
-
-    def words(self, at: int, lease: int, meta: int, first: int, second: int, third: int, fourth: int) -> None:
-        """Write one record given as 64-bit words; `meta` is kind | flags << 8 | pool << 16 | site << 32."""
-        self.following = (sequence := self.following) + 1
-        _PACK_WORDS(self.body, (sequence & self.mask) << 6, at, lease, meta, first, second, third, fourth, sequence)
 
     def write_name(self, line: bytes) -> bool:
         """Publish one line for the names file; False when the arena is full."""
@@ -137,18 +122,19 @@ class RingWriter:
     def close(self) -> None:
         """Say that nothing more will come, and let go of the memory. The file stays for the reader."""
         self.counters[COUNTERS.index("closed")] = 1
-        for view in (self.body, self.counters, self._names, self.promise):
+        body = self.body
+        self.aim(bytearray(RECORD_BYTES), 1)  # whoever still has this ring writes to nobody
+        for view in (body, self.counters, self._names, self.promise):
             view.release()
 
 
-class NoRing:
+class NoRing(Tail):
     """A ring that takes everything and keeps nothing: for a recorder that was closed, or has no room after a fork."""
 
     def __init__(self) -> None:
+        super().__init__(bytearray(RECORD_BYTES), 1)
         self.counters = [0] * len(COUNTERS)
         self.promise = [0, 0]
-        self.body = bytearray(RECORD_BYTES)
-        self.mask = self.following = 0
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_args, **_more: False

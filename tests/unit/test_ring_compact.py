@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import struct
+import sys
 import time
 
 import pytest
@@ -9,11 +11,13 @@ import sqlalchemy as sa
 from captured import capture, parse
 from sqlalchemy import event
 
-from poolctl.capture import hooks, return_hooks, sql_hooks
+from poolctl.capture.core import IDLE_WORTH_NS
 from poolctl.trace.compact import expand
 from poolctl.trace.events import RECORD_BYTES, Flag, Kind
-from poolctl.trace.ring import ACQUIRED, NO_STATEMENT, PACK_ACQUIRED, PACK_RETURNED, RESET_WORTH_NS, RETURNED
+from poolctl.trace.ring import ACQUIRED, NO_STATEMENT, RESET_WORTH_NS, RETURNED
 
+PACK_ACQUIRED = struct.Struct("<qQBBHIQQIHHIIQ").pack_into
+PACK_RETURNED = struct.Struct("<qQBBHI8IQ").pack_into
 SELECT = sa.text("select 1")
 
 
@@ -103,17 +107,19 @@ def engine(tmp_path):
     engine.dispose()
 
 
-hooks_clock = hooks.monotonic_ns
-
-
-def test_a_lease_of_more_than_four_seconds_is_told_in_full(tmp_path, engine, monkeypatch):
+def test_a_lease_of_more_than_four_seconds_is_told_in_full(tmp_path, engine):
     with engine.connect():
         pass
-    ahead = [0]
-    for module in (hooks, return_hooks, sql_hooks):
-        monkeypatch.setattr(module, "monotonic_ns", lambda: hooks_clock() + ahead[0])
     listening = []
-    event.listen(engine.pool, "checkout", lambda *_: listening and ahead.__setitem__(0, ahead[0] + 5 * 10**9))
+
+    def requested_earlier(*_):
+        if listening:
+            frame = sys._getframe()
+            while "lease" not in frame.f_locals:
+                frame = frame.f_back
+            frame.f_locals["lease"].requested_at -= 5 * 10**9
+
+    event.listen(engine.pool, "checkout", requested_earlier)
     with capture(tmp_path) as captured:
         with engine.connect() as connection:  # the connection is known
             pass
@@ -121,7 +127,10 @@ def test_a_lease_of_more_than_four_seconds_is_told_in_full(tmp_path, engine, mon
         with engine.connect() as connection:
             connection.execute(SELECT)
             connection.rollback()
-            ahead[0] += 6 * 10**9
+            (lease,) = captured.installed.watch.leases.values()
+            assert lease.plain
+            for instant in ("requested_at", "started_at", "control_at"):
+                setattr(lease, instant, getattr(lease, instant) - 6 * 10**9)
         assert captured.installed.watch.leases == {}
     events = {(event.kind, event.flags): event for event in captured.ledger()[2] if event.kind is not Kind.RESET}
     request, checkout = events.pop((Kind.REQUEST, Flag.NONE)), events.pop((Kind.CHECKOUT, Flag.NONE))
@@ -129,7 +138,7 @@ def test_a_lease_of_more_than_four_seconds_is_told_in_full(tmp_path, engine, mon
     ((_, checkin),) = events.items()
     assert checkin.kind is Kind.CHECKIN
     assert 5 * 10**9 < checkout.at - request.at < 6 * 10**9
-    assert 6 * 10**9 < checkin.at - checkout.at < 7 * 10**9
+    assert 6 * 10**9 < checkin.at - statement.at < 7 * 10**9
     assert checkin.sql == statement.at - statement.started_at + rollback.at - rollback.started_at
     assert (checkin.statements, checkin.transactions) == (1, 1)
 
@@ -154,12 +163,13 @@ def test_every_statement_of_a_lease_is_told_once_however_many_there_are(tmp_path
     assert {captured.names["statement"][event.statement]["text"] for event in told} <= {"select ?"}
 
 
-def test_a_statement_that_took_long_is_told_before_its_lease_ends(tmp_path, engine, monkeypatch):
-    monkeypatch.setattr(sql_hooks, "TOGETHER_NS", 0)
+def test_a_statement_that_took_long_is_told_before_its_lease_ends(tmp_path, engine):
+    nap = sa.text("select nap()")
     with capture(tmp_path) as captured, engine.connect() as connection:
-        connection.execute(SELECT)
+        connection.connection.dbapi_connection.create_function("nap", 0, lambda: time.sleep(IDLE_WORTH_NS / 1e9))
+        connection.execute(nap)
         assert len([event for event in captured.poll() if event.kind is Kind.STATEMENT]) == 1
-        connection.execute(SELECT)
+        connection.execute(nap)
         assert len([event for event in captured.poll() if event.kind is Kind.STATEMENT]) == 2
     assert captured.of(Kind.CHECKIN)[0].statements == 2
 

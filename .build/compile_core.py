@@ -1,0 +1,80 @@
+"""Compile core: the hook of the build that makes machine code of the few modules that run at every checkout.
+
+In: the checkout. Out: extension modules, beside their sources for an editable install, else in the wheel. Where there
+is no compiler, or no header of Python's, the build says so and goes on: the same modules run as Python.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+MODULES = ("poolctl.trace.tail", "poolctl.capture.state", "poolctl.capture.core")
+"""See `poolctl.uncompiled`."""
+DIRECTIVES = {
+    "language_level": "3",
+    "annotation_typing": False,  # the types for C are those of the .pxd
+    "binding": False,  # a plain C function is the one that Python calls fastest
+    "embedsignature": False,
+    "boundscheck": False,
+    "wraparound": False,
+}
+FLAGS = ("-O2", "-g0")
+"""Small code: in an application what is called once between two answers of the database is found in no cache."""
+
+
+class CompileCore(BuildHookInterface):  # type: ignore[misc]
+    """Found by hatchling, by its base."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and tell hatchling what there is more to take in."""
+        if self.target_name != "wheel":
+            return
+        root = Path(self.root)
+        if version == "editable":  # one of an earlier build would be found before the source
+            for name in MODULES:
+                for path in root.glob(f"{name.replace('.', '/')}.*.so"):
+                    path.unlink()
+        built = Path(tempfile.mkdtemp(prefix="poolctl-build-"))
+        try:
+            if os.environ.get("POOLCTL_UNCOMPILED"):
+                raise RuntimeError("POOLCTL_UNCOMPILED is set")
+            compiled = _compile(root, built)
+        except (Exception, SystemExit) as error:
+            sys.stderr.write(f"capture is not compiled here, and will cost about twice as much: {error}\n")
+            return
+        if version == "editable":
+            for path in compiled:
+                shutil.copy(path, root / path.relative_to(built))
+        else:
+            build_data["force_include"].update({str(path): str(path.relative_to(built)) for path in compiled})
+            build_data.update(pure_python=False, infer_tag=True)
+
+
+def _compile(root: Path, into: Path) -> list[Path]:
+    from Cython.Build import cythonize
+    from setuptools import Distribution, Extension
+
+    before = Path.cwd()
+    os.chdir(root)  # where Cython finds the package that a module is of
+    try:
+        extensions = cythonize(
+            [Extension(name, [f"{name.replace('.', '/')}.py"], extra_compile_args=list(FLAGS)) for name in MODULES],
+            build_dir=str(into / "c"),
+            compiler_directives=DIRECTIVES,
+            force=True,
+            quiet=True,
+        )
+        command = Distribution({"ext_modules": extensions}).get_command_obj("build_ext")
+        command.build_lib, command.build_temp = str(into), str(into / "o")
+        command.ensure_finalized()
+        command.run()
+        return [Path(path) for path in command.get_outputs()]
+    finally:
+        os.chdir(before)
