@@ -82,6 +82,7 @@ cdef class Core:
     cdef public dict codes
     cdef public dict statements
     cdef public set skipped
+    cdef public object getcurrent
     cdef public unsigned long long numbers
 
     @cython.locals(lease=Lease, state=PoolState, requested_at=cython.longlong)

@@ -84,6 +84,8 @@ class Core:
         self.codes: dict[tuple[int, int], int] = recorder.codes
         self.statements: dict[str, int] = recorder.statements
         self.skipped: set[int] = recorder.walker.skipped
+        self.getcurrent: Any = None
+        """greenlet's, once somebody imported it."""
         self.numbers = 0
         """Leases so far."""
 
@@ -140,7 +142,7 @@ class Core:
             lease.task = weakly(task)
         try:
             # Who awaits the greenlet is SQLAlchemy, or nobody we know: look from its caller on.
-            frame = back(back(self.recorder.getcurrent().parent.gr_frame))
+            frame = back(back(self.getcurrent().parent.gr_frame))
             code = code_of(frame)
             while code in self.skipped:
                 frame = back(frame)
@@ -148,6 +150,7 @@ class Core:
             lease.site = self.codes[code, at_instruction(frame)]
         except (KeyError, AttributeError, TypeError):  # never seen; no greenlet yet; not in one; no frame
             lease.site = self.recorder.first_sight(True)
+            self.getcurrent = self.recorder.getcurrent
 
     def _site(self) -> int:
         try:

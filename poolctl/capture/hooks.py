@@ -59,14 +59,11 @@ def do_get(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., 
 
     def _do_get(self: Any) -> Any:
         try:
-            state = pools[id(self)]
             # An async pool that has one to give gives it at once. Our own counts do not know what others just took.
-            at_once = state.is_async and self._pool._queue._queue and self._overflow < self._max_overflow
-        except KeyError:
-            return original(self)
+            at_once = self._is_asyncio and self._pool._queue._queue and self._overflow < self._max_overflow
         except AttributeError:
             at_once = False
-        if at_once:
+        if at_once or (state := pools.get(id(self))) is None:
             return original(self)
         state.waiting += 1
         started_at = monotonic_ns()

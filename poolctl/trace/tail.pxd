@@ -1,5 +1,7 @@
 # The C types of tail.py. What is declared here and nowhere in the .py is C.
 
+cimport cython
+
 cdef extern from *:
     """
     #include <stdint.h>
@@ -42,6 +44,7 @@ cdef class Tail:
     cdef public unsigned long long following
     cdef unsigned long long *words_at
 
+    @cython.locals(sequence=cython.ulonglong)
     cdef object put(
         self, unsigned long long at, unsigned long long lease, unsigned long long meta, unsigned long long first,
         unsigned long long second, unsigned long long third, unsigned long long fourth)
