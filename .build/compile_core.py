@@ -1,14 +1,17 @@
 """Compile core: the hook of the build that makes machine code of the few modules that run at every checkout.
 
-In: the checkout. Out: extension modules, beside their sources for an editable install, else in the wheel. Where there
-is no compiler, or no header of Python's, the build says so and goes on: the same modules run as Python.
+In: the checkout. Out: extension modules, beside their sources for an editable install, else in the wheel; all of them
+or none, for a compiled module calls another in C. Where there is no compiler, or no header of Python's, the build says
+so and goes on: the same modules run as Python. Other Pythons' extension modules are left alone.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -39,25 +42,30 @@ class CompileCore(BuildHookInterface):  # type: ignore[misc]
         root = Path(self.root)
         if version == "editable":  # one of an earlier build would be found before the source
             for name in MODULES:
-                for path in root.glob(f"{name.replace('.', '/')}.*.so"):
-                    path.unlink()
+                (root / _file(name)).unlink(missing_ok=True)
         built = Path(tempfile.mkdtemp(prefix="poolctl-build-"))
+        atexit.register(shutil.rmtree, built, ignore_errors=True)  # what is in it is read after this has returned
         try:
             if os.environ.get("POOLCTL_UNCOMPILED"):
                 raise RuntimeError("POOLCTL_UNCOMPILED is set")
-            compiled = _compile(root, built)
+            _compile(root, built)
         except (Exception, SystemExit) as error:
             sys.stderr.write(f"capture is not compiled here, and will cost about twice as much: {error}\n")
             return
         if version == "editable":
-            for path in compiled:
-                shutil.copy(path, root / path.relative_to(built))
+            for name in MODULES:
+                shutil.copy(built / _file(name), root / _file(name))
         else:
-            build_data["force_include"].update({str(path): str(path.relative_to(built)) for path in compiled})
+            build_data["force_include"].update({str(built / _file(name)): _file(name) for name in MODULES})
             build_data.update(pure_python=False, infer_tag=True)
 
 
-def _compile(root: Path, into: Path) -> list[Path]:
+def _file(name: str) -> str:
+    """Return where an extension module goes, as setuptools names it too."""
+    return name.replace(".", "/") + sysconfig.get_config_var("EXT_SUFFIX")
+
+
+def _compile(root: Path, into: Path) -> None:
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
 
@@ -75,6 +83,5 @@ def _compile(root: Path, into: Path) -> list[Path]:
         command.build_lib, command.build_temp = str(into), str(into / "o")
         command.ensure_finalized()
         command.run()
-        return [Path(path) for path in command.get_outputs()]
     finally:
         os.chdir(before)
