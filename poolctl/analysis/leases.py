@@ -281,16 +281,19 @@ def _capture_info(kept: dict[str, Any], meta: dict[str, Any], leases: pd.DataFra
         errors=kept["errors"],
         overhead=kept["overhead_ns"] / 1e9 / watched_s if enough else None,
         blind=kept["blind"],
+        compiled=kept.get("compiled"),  # not in what an earlier version kept
     )
 
 
 def _capture(events: int, lost: int, counters: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up what the processes' capture says of itself; lost records are counted from the gaps, too."""
+    compiled = [bool(counter["compiled"]) for counter in counters if "compiled" in counter]
     return {
         "events": events,
         "dropped": max(lost, sum(int(counter.get("dropped", 0)) for counter in counters)),
         "errors": sum(int(counter.get("errors", 0)) for counter in counters),
         "overhead_ns": sum(int(counter.get("overhead_ns", 0)) for counter in counters),
         "sampled": sum(int(counter.get("sampled", 0)) for counter in counters),
+        "compiled": all(compiled) if compiled else None,
         "blind": list(dict.fromkeys(line for counter in counters for line in counter.get("blind", []))),
     }

@@ -27,6 +27,7 @@ from poolctl.capture.tasks import running_loop
 from poolctl.trace.events import Flag, Kind
 from poolctl.trace.ring import COUNTERS, NoRing, RingWriter
 from poolctl.trace.run import output_error
+from poolctl.trace.tail import COMPILED
 
 ERRORS, OVERHEAD, SAMPLED = (COUNTERS.index(name) for name in ("errors", "overhead_ns", "sampled"))
 
@@ -193,7 +194,10 @@ class Recorder:
         new = [sentence for sentence in sentences if sentence not in self.blind]
         if new:
             self.blind.extend(new)
-            self.note({"kind": "capture", "blind": self.blind})
+            self._tell_about()
+
+    def _tell_about(self) -> None:
+        self.note({"kind": "capture", "compiled": COMPILED, "blind": self.blind})
 
     def close(self) -> None:
         """Say in the ring that nothing more will come. The ring stays for its reader."""
@@ -208,7 +212,7 @@ class Recorder:
             for callback in self.forked:
                 callback()
             if self.blind:
-                self.note({"kind": "capture", "blind": self.blind})
+                self._tell_about()
         except Exception:  # no room, no directory: the child goes on, unwatched
             self.ring = NoRing()
 

@@ -14,8 +14,9 @@ One JSON object a line, each written once, at first sight, before the first reco
 - `{"kind": "idle", "n", "site", "until": [file, line, function]}`: leases of this site held their connection for long
   without using it, until this line did
 - `{"kind": "sync_in_loop", "n"}`: site n asked a sync pool on a thread whose event loop was running
-- `{"kind": "capture", "dropped", "errors", "names_dropped", "sampled", "overhead_ns", "blind": […]}`: counters, the
-  last line wins; `overhead_ns` is capture's own time in the whole run, from `sampled` leases
+- `{"kind": "capture", "dropped", "errors", "names_dropped", "sampled", "overhead_ns", "compiled", "blind": […]}`:
+  counters, the last line wins; `compiled` is false where capture ran as plain Python; `overhead_ns` is capture's own
+  time in the whole run, from `sampled` leases
 """
 
 from __future__ import annotations

@@ -442,6 +442,8 @@ class CaptureInfo:
     """Share of the hold and acquire time spent in capture's own code, estimated in the run."""
     blind: list[str] = field(default_factory=list)
     """What this source cannot tell, one line each."""
+    compiled: bool | None = None
+    """Whether it ran as machine code in every process; null: this source does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 else:
     from poolctl import uncompiled as cython
 
+COMPILED = bool(cython.compiled)
+"""Whether this module, and so its companions, run as machine code."""
+
 _PACK = struct.Struct("<8Q").pack_into  # clears its 64 bytes first
 _RECORD_BYTES = 64
 

@@ -147,3 +147,11 @@ def test_the_ending_of_a_file_names_its_format(file: str, kind: str) -> None:
 def test_an_ending_that_names_no_format_is_refused(file: str) -> None:
     with pytest.raises(UsageError, match=r"cannot write a report to .*: .* format"):
         format_of(Path(file))
+
+
+@pytest.mark.parametrize(("compiled", "said"), [(True, False), (None, False), (False, True)])
+def test_that_capture_ran_as_plain_python_is_said_where_it_did(compiled: bool | None, said: bool) -> None:
+    report = sample_reports.quiet()
+    report = dataclasses.replace(report, capture=dataclasses.replace(report.capture, compiled=compiled))
+    assert ("not compiled" in render(report, "console", width=200)) is said
+    assert ("not compiled" in render(report, "markdown", width=200)) is said
