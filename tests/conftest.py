@@ -1,4 +1,7 @@
-"""Shared by all tests: a real PostgreSQL, a real MariaDB, and in CI no silent skipping of what needs one."""
+"""Shared by all tests: a real PostgreSQL, a real MariaDB, and in CI no silent skipping of what needs one.
+
+With POOLCTL_TEST_UNCOMPILED set, the tests' own process runs the compiled modules as Python (`interpreted`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,12 @@ import os
 from collections.abc import Generator, Iterator
 
 import hypothesis
+import interpreted
 import pytest
+
+if os.environ.get("POOLCTL_TEST_UNCOMPILED"):
+    interpreted.use()  # before anything here imports them; poolctl's own pytest plugin, which is earlier, does not
+
 from mariadb import MariaDB, running_mariadb
 
 from poolctl.target.embedded import EmbeddedPostgres
