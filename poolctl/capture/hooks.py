@@ -4,8 +4,8 @@ In: a `Watch`. Out: for each method a function that makes the wrapper for a give
 original raises passes; what we raise is counted and forgotten; an interrupt (KeyboardInterrupt) is the application's.
 
 Each request ends exactly once: in `connect` when it fails, in `finalize` when its proxy goes back, in
-`connection_hooks.detach` when it leaves the pool; or it stays open. What is done at every checkout is in `core`, which is
-compiled; the wrappers stay Python, which calls the original without a detour, and do as little as they can: in an
+`connection_hooks.detach` when it leaves the pool; or it stays open. What is done at every checkout is in `core`, which
+is compiled; the wrappers stay Python, which calls the original without a detour, and do as little as they can: in an
 application they run once between two answers of the database, and find every cache cold.
 """
 

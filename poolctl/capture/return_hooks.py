@@ -1,6 +1,6 @@
 """Return hooks: the wrappers on the way back to the pool, the holder's own and the collector's.
 
-In: a `Watch`. Out: wrappers, as in `hooks`, and as flat. Here most leases end: when their proxy goes back, unless the
+In: a `Watch`. Out: wrappers, as in `hooks`, and as thin. Here most leases end: when their proxy goes back, unless the
 connection left the pool with it (`connection_hooks.detach`).
 """
 
