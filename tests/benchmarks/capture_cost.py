@@ -28,7 +28,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-MODES = ("none", "capture", "debug log", "opentelemetry")
+MODES = ("none", "capture", "not compiled", "debug log", "opentelemetry")
+"""`not compiled` is capture as it runs where the installation found no compiler."""
 PAIRS = {"dummy": 4000, "aiosqlite": 300, "asyncpg": 600, "psycopg": 600}
 """Operations in a chunk, by driver."""
 WARM_UP = 1500
@@ -167,7 +168,16 @@ def _work(driver: str, mode: str, url: str, directory: str) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(process)d %(thread)d %(name)s %(message)s"))
         logging.getLogger("sqlalchemy.pool").addHandler(handler)
         logging.getLogger("sqlalchemy.pool").setLevel(logging.DEBUG)
-    elif mode == "capture":
+    elif mode in ("capture", "not compiled"):
+        if mode == "not compiled":
+            sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+            import interpreted
+
+            interpreted.use()
+        from poolctl.trace.tail import COMPILED
+
+        if COMPILED is not (mode == "capture"):
+            raise SystemExit("capture is not compiled in this installation: leave `capture` out by --modes")
         from poolctl.capture import Recorder, install
 
         install(Recorder(Path(directory)))
