@@ -6,5 +6,36 @@ C types that the `.pxd` beside each adds); where there is none, they run as Pyth
 does the same with its own.
 """
 
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
 compiled = False
 """Cython puts True in the place of `cython.compiled`."""
+
+
+def load(*names: str) -> None:
+    """Import these modules; as Python where the machine code is there and cannot be used.
+
+    No machine code is loaded from where nothing may be executed, nor a second time into one process: mod_wsgi has an
+    interpreter for each application, and SQLAlchemy 2.0 goes on there as Python, too.
+    """
+    for name in names:
+        try:
+            import_module(name)
+        except ImportError:
+            package, _, leaf = name.rpartition(".")
+            source = Path(sys.modules[package].__path__[0], f"{leaf}.py")
+            spec = spec_from_file_location(name, source)
+            if spec is None or spec.loader is None or not source.exists():
+                raise
+            module = sys.modules[name] = module_from_spec(spec)
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[name]
+                raise
+            setattr(sys.modules[package], leaf, module)

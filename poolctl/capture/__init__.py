@@ -8,10 +8,14 @@ import sys
 import types
 from typing import Any
 
-from poolctl.capture.in_code import Attached, attach
-from poolctl.capture.install import Installed, install
-from poolctl.capture.recorder import Recorder
-from poolctl.capture.scope import scope
+from poolctl.uncompiled import load
+
+load("poolctl.capture.state", "poolctl.capture.core")  # before those below import them
+
+from poolctl.capture.in_code import Attached, attach  # noqa: E402
+from poolctl.capture.install import Installed, install  # noqa: E402
+from poolctl.capture.recorder import Recorder  # noqa: E402
+from poolctl.capture.scope import scope  # noqa: E402
 
 __all__ = ["Attached", "Installed", "Recorder", "attach", "install", "scope"]
 

@@ -10,6 +10,7 @@ one lease of many. No thread, no timer.
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import weakref
 from pathlib import Path
@@ -66,6 +67,8 @@ class Guest:
 
     def withdraw(self) -> None:
         """Remove the ring, and the announcement to whoever comes: nobody is to. The names in a run are the run's."""
+        if self.recorder.opened_by != os.getpid():
+            return  # a forked child that had no room for its own: these are the parent's
         self.recorder.ring_path.unlink(missing_ok=True)
         if self.forever:
             self.recorder.names_path.unlink(missing_ok=True)

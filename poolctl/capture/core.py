@@ -174,8 +174,7 @@ class Core:
             if connection is None:
                 connection = self.found(fairy._connection_record, state)  # type: ignore[attr-defined]
             lease.connection = connection
-            state.checked_out += 1
-            flags = _OVERFLOW if state.checked_out > state.size else 0
+            flags = _OVERFLOW if state.checked_out >= state.size else 0
             if connection.news:
                 flags |= self.news(lease, fairy)  # type: ignore[attr-defined]
             took = acquired_at - lease.requested_at
@@ -193,6 +192,7 @@ class Core:
                     (lease.opened if lease.opened > 0 else 0) | lease.context << 32,
                 )
             self.leases[address(fairy)] = lease
+            state.checked_out += 1  # last: an error or an interrupt above leaves no count
             if not lease.number & _NOT_SAMPLED:
                 lease.sampled = True
                 self.overhead(acquired_at)

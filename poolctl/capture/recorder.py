@@ -207,6 +207,7 @@ class Recorder:
 
     def reopen(self) -> None:
         """Start over in a forked child: its own ring and names, nothing of the parent's."""
+        self.ring = NoRing()  # whatever comes in between
         try:
             self._open()
             for callback in self.forked:
@@ -247,6 +248,8 @@ class Recorder:
         except OSError as error:
             self.ring_path.unlink(missing_ok=True)
             raise output_error(self.names_path, error) from None
+        self.opened_by = os.getpid()
+        """The process that has this ring and these names; in its forked children they are not theirs."""
 
     def _new(self, kind: str, key: Any, entry: dict[str, Any]) -> int:
         number = self._counts[kind]()

@@ -119,8 +119,9 @@ class Watch(Connections):
         """The collector brings a record back: return its lease, if it is the one whose proxy died."""
         if record.fairy_ref is None or record.fairy_ref() is not None:
             return None  # an old proxy of a record that somebody else holds by now
-        for key, lease in list(self.leases.items()):
-            if lease.record == id(record) and not lease.pool.shared:
+        for key in list(self.leases):  # not their items: to make those, the collector may come, and orphan another
+            lease = self.leases.get(key)
+            if lease is not None and lease.record == id(record) and not lease.pool.shared:
                 del self.leases[key]
                 lease.unfold()
                 lease.flags |= ABANDONED
@@ -196,6 +197,7 @@ class Watch(Connections):
 
     def end(self, lease: Lease, at: int) -> None:
         """The slot of a lease is free since `at`: write what waits, and how it ended."""
+        lease.pool.checked_out -= 1  # whatever comes in between
         lease.unfold()
         self.flush(lease, at)
         ring, number, pool, site, closing_at = (
@@ -205,7 +207,6 @@ class Watch(Connections):
         if reset >= RESET_WORTH_NS:
             ring.write(Kind.RESET, closing_at + reset, number, 0, pool.number, site, closing_at, 0, 0, 0)
         transactions = lease.transactions + (reset > 0 and lease.in_transaction)
-        pool.checked_out -= 1
         ring.write(
             Kind.CHECKIN, at, number, lease.flags, pool.number, site,
             lease.sql, reset, at - closing_at, lease.statements, transactions,

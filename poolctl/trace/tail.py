@@ -45,7 +45,7 @@ class Tail:
 
     def aim(self, body: Any, records: int) -> None:
         """Write into another buffer from now on; the one of before is let go."""
-        if len(body) < records * _RECORD_BYTES:
+        if not 0 < records * _RECORD_BYTES <= len(body):  # C looks no further
             raise ValueError(f"{len(body)} bytes are no {records} records")
         if cython.compiled:
             self.words_at = address(body)  # type: ignore[misc] # C's
