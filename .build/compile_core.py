@@ -25,6 +25,7 @@ DIRECTIVES = {
     "annotation_typing": False,  # the types for C are those of the .pxd
     "binding": False,  # a plain C function is the one that Python calls fastest
     "embedsignature": False,
+    "nonecheck": True,  # what is missing must be an error here, too: errors are counted, crashes are the application's
     "boundscheck": False,
     "wraparound": False,
 }
@@ -40,22 +41,22 @@ class CompileCore(BuildHookInterface):  # type: ignore[misc]
         if self.target_name != "wheel":
             return
         root = Path(self.root)
-        if version == "editable":  # one of an earlier build would be found before the source
-            for name in MODULES:
-                (root / _file(name)).unlink(missing_ok=True)
         built = Path(tempfile.mkdtemp(prefix="poolctl-build-"))
         atexit.register(shutil.rmtree, built, ignore_errors=True)  # what is in it is read after this has returned
+        compiled = False
         try:
             if os.environ.get("POOLCTL_UNCOMPILED"):
                 raise RuntimeError("POOLCTL_UNCOMPILED is set")
             _compile(root, built)
+            compiled = True
         except (Exception, SystemExit) as error:
             sys.stderr.write(f"capture is not compiled here, and will cost about twice as much: {error}\n")
-            return
         if version == "editable":
             for name in MODULES:
-                shutil.copy(built / _file(name), root / _file(name))
-        else:
+                (root / _file(name)).unlink(missing_ok=True)  # an old one would be found before the source
+                if compiled:
+                    shutil.copy(built / _file(name), root / _file(name))
+        elif compiled:
             build_data["force_include"].update({str(built / _file(name)): _file(name) for name in MODULES})
             build_data.update(pure_python=False, infer_tag=True)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from interpreted import MODULES
 
+from poolctl.capture.state import blank
 from poolctl.trace.events import Flag
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -92,3 +93,9 @@ def test_both_forms_capture_the_same_of_every_end_of_a_lease(tmp_path):
     assert flags == ~Flag.NONE, "a flag that no record of the application has"
     for one, other in zip(records, said["interpreted"]["records"], strict=True):
         assert one == other
+
+
+@pytest.mark.parametrize("name", ["record", "meta"])
+def test_what_is_not_there_yet_is_an_error_and_no_memory_of_somebody_else_s(name):
+    with pytest.raises(AttributeError):
+        getattr(blank(), name)
