@@ -94,7 +94,7 @@ class Connections(Core):
         """Now that it is known for which request: write the CONNECT records."""
         for at, took, which, open_ in note.opened:
             flags = 0 if which else int(Flag.ERROR) << 8
-            self.recorder.ring.words(at, lease, meta | flags | Kind.CONNECT, took, 0, which, open_)
+            self.ring.words(at, lease, meta | flags | Kind.CONNECT, took, 0, which, open_)
 
     def pinged(self, dbapi_connection: Any, started_at: int, error: BaseException | None) -> None:
         """A connection was tested before a checkout."""
@@ -118,7 +118,7 @@ class Connections(Core):
         state = connection.pool
         state.open -= 1
         self._last_closed = (connection.record, started_at, now - started_at)
-        self.recorder.ring.words(
+        self.ring.words(
             now, 0, state.meta | Kind.CLOSE, now - started_at, 0, connection.number | max(0, state.open) << 32, 0
         )
 
@@ -143,7 +143,7 @@ class Connections(Core):
             lease.flags |= int(Flag.INVALIDATED)
         meta = lease.meta if lease is not None else connection.pool.meta if connection is not None else 0
         why = 0 if error is None else self.recorder.error(error)
-        self.recorder.ring.words(
+        self.ring.words(
             monotonic_ns(),
             lease.number if lease is not None else 0,
             meta | Kind.INVALIDATE,

@@ -62,6 +62,11 @@ cdef extern from *:
 cdef inline object weakly(object task):
     return _weakly(task, NULL)
 
+cdef inline object put(
+        Tail ring, unsigned long long at, unsigned long long lease, unsigned long long meta, unsigned long long first,
+        unsigned long long second, unsigned long long third, unsigned long long fourth):
+    return ring.put(at, lease, meta, first, second, third, fourth)
+
 cdef inline unsigned long long number_of(object task) noexcept:
     return <unsigned long long><void *>task
 
@@ -73,6 +78,7 @@ cdef long long _NO_STATEMENT, _CANCELLED, _OVERFLOW, _IDLE_NS, _LONGEST_NS
 
 cdef class Core:
     cdef public object recorder
+    cdef public Tail ring
     cdef public dict pools
     cdef public dict connections
     cdef public dict leases
@@ -91,7 +97,7 @@ cdef class Core:
     cdef object _asked_by_task(self, Lease lease)
     cdef object _site(self)
 
-    @cython.locals(acquired_at=cython.longlong, took=cython.longlong, flags=cython.longlong, state=PoolState, ring=Tail, connection=ConnectionState)
+    @cython.locals(acquired_at=cython.longlong, took=cython.longlong, flags=cython.longlong, state=PoolState, connection=ConnectionState)
     cpdef object granted(self, Lease lease, object fairy)
 
     @cython.locals(connection=ConnectionState)
@@ -109,7 +115,7 @@ cdef class Core:
     @cython.locals(lease=Lease)
     cpdef object leaving(self, object fairy, object record)
 
-    @cython.locals(at=cython.longlong, state=PoolState, ring=Tail)
+    @cython.locals(at=cython.longlong, state=PoolState)
     cpdef object left(self, Lease lease, object fairy)
 
     @cython.locals(task=object)

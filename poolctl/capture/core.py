@@ -21,6 +21,7 @@ from poolctl.capture.tasks import running, running_task
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
 from poolctl.trace.ring import ACQUIRED, NO_STATEMENT, RETURNED, SAMPLE_EVERY
+from poolctl.trace.tail import Tail
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _tasks = running
 _scope_now = current_scope.get
 
 if not cython.compiled:
+    put = Tail.words
     now, address, number_of, weakly, here = monotonic_ns, id, id, ref, sys._getframe
 
     def back(frame: Any) -> Any:
@@ -66,6 +68,7 @@ class Core:
 
     def __init__(self, recorder: Any) -> None:
         self.recorder = recorder
+        self.ring = recorder.ring
         self.pools: dict[int, PoolState] = {}
         """By the id of the pool."""
         self.connections: dict[int, ConnectionState] = {}
@@ -88,6 +91,10 @@ class Core:
         """greenlet's, once somebody imported it."""
         self.numbers = 0
         """Leases so far."""
+
+    def follow(self, ring: Any) -> None:
+        """The recorder writes to another ring from now on."""
+        self.ring = ring
 
     def begin(self, pool: Any, owner: Any) -> Lease | None:
         """A pool is asked, by the `connect` that `owner` defines; return the request, None when it is not to be seen.
@@ -181,8 +188,8 @@ class Core:
             if lease.told or self.spent or took > _LONGEST_NS:  # four seconds: a listener of the application's
                 self._answered(lease, fairy, acquired_at, flags)
             else:
-                ring = self.recorder.ring
-                ring.put(
+                put(
+                    self.ring,
                     lease.requested_at,
                     lease.number,
                     _ACQUIRED | flags << 8 | state.meta | lease.site << 32,
@@ -207,7 +214,7 @@ class Core:
         note = self.spent.pop(address(fairy._connection_record), None)
         if note is not None:
             wait, dial, ping = self.settle(note, lease.requested_at, lease.number, lease.pool, lease.site)  # type: ignore[attr-defined]
-        self.recorder.ring.write(
+        self.ring.write(
             Kind.CHECKOUT, at, lease.number, flags, lease.pool.number, lease.site,
             wait, dial, ping, connection.number, connection.backend_pid,
         )  # fmt: skip
@@ -225,7 +232,7 @@ class Core:
             note = self.spent.pop(address(error), None)
             if note is not None:
                 wait, dial, ping = self.settle(note, lease.requested_at, lease.number, state, lease.site)  # type: ignore[attr-defined]
-            self.recorder.ring.write(
+            self.ring.write(
                 Kind.REFUSED, at, lease.number, flags, state.number, lease.site,
                 wait, dial, ping, why, _count(state.waiting), _count(state.checked_out),
             )  # fmt: skip
@@ -234,7 +241,7 @@ class Core:
 
     def tell(self, lease: Lease, intended_at: int, item: int) -> None:
         """Write the request by itself."""
-        self.recorder.ring.write(
+        self.ring.write(
             Kind.REQUEST, lease.requested_at, lease.number, 0, lease.pool.number, lease.site, intended_at,
             lease.asked_by, lease.context, item, _count(lease.waiting), _count(lease.held), max(0, lease.opened),
         )  # fmt: skip
@@ -329,8 +336,8 @@ class Core:
                     lease.flags |= _CANCELLED
             if lease.plain and at - lease.requested_at <= _LONGEST_NS and lease.sql <= _LONGEST_NS:
                 state.checked_out -= 1
-                ring = self.recorder.ring
-                ring.put(
+                put(
+                    self.ring,
                     at,
                     lease.number,
                     _RETURNED | state.meta | lease.site << 32,
@@ -352,7 +359,7 @@ class Core:
 
     def overhead(self, since: int) -> None:
         """Count the time since then as capture's own."""
-        self.recorder.ring.counters[OVERHEAD] += now() - since
+        self.ring.counters[OVERHEAD] += now() - since
 
 
 def _count(number: int) -> int:

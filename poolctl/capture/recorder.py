@@ -65,6 +65,8 @@ class Recorder:
         self._ring_options = {"records": ring_records, "names_bytes": names_bytes}
         self.forked: list[Any] = []
         """Called, each without arguments, in a forked child after its ring is open."""
+        self.followers: list[Callable[[Any], None]] = []
+        """Called with each new ring."""
         self.blocking: list[Callable[[Any], None]] = []
         """Called with an event loop that runs where a sync pool is asked, at the first sight of the place."""
         self.ring: Any
@@ -202,12 +204,13 @@ class Recorder:
     def close(self) -> None:
         """Say in the ring that nothing more will come. The ring stays for its reader."""
         _recorders.discard(self)
-        ring, self.ring = self.ring, NoRing()
+        ring = self.ring
+        self._turn_to(NoRing())
         ring.close()
 
     def reopen(self) -> None:
         """Start over in a forked child: its own ring and names, nothing of the parent's."""
-        self.ring = NoRing()  # whatever comes in between
+        self._turn_to(NoRing())  # whatever comes in between
         try:
             self._open()
             for callback in self.forked:
@@ -215,10 +218,15 @@ class Recorder:
             if self.blind:
                 self._tell_about()
         except Exception:  # no room, no directory: the child goes on, unwatched
-            self.ring = NoRing()
+            self._turn_to(NoRing())
+
+    def _turn_to(self, ring: Any) -> None:
+        self.ring = ring
+        for follow in self.followers:
+            follow(ring)
 
     def _open(self) -> None:
-        self.ring = RingWriter(self.directory, **self._ring_options)
+        self._turn_to(RingWriter(self.directory, **self._ring_options))
         self.ring_path: Path = self.ring.path
         """Where the ring is; its reader removes it."""
         self._numbers: dict[Any, int] = {}

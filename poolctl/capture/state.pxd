@@ -1,5 +1,7 @@
 # The C types of state.py.
 
+cimport cython
+
 cdef class PoolState
 
 cdef class ConnectionState:
@@ -28,6 +30,8 @@ cdef class PoolState:
     cdef public bint watched
 
 
+@cython.final
+@cython.freelist(16)
 cdef class Lease:
     cdef public unsigned long long number
     cdef public PoolState pool

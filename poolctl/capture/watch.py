@@ -44,6 +44,7 @@ class Watch(Connections):
         self._stopped = False
         self._idled: set[tuple[int, Any]] = set()
         """(site that holds, place that used the connection again after long)."""
+        recorder.followers.append(self.follow)
         recorder.forked.append(self.forget)
         recorder.blocking.append(self.meet_loop)
 
@@ -62,6 +63,8 @@ class Watch(Connections):
             state.watched, state.owner = False, None
         for table in (self.leases, self.returning, self.connections, self.spent):
             table.clear()
+        if self.follow in self.recorder.followers:
+            self.recorder.followers.remove(self.follow)
         if self.forget in self.recorder.forked:
             self.recorder.forked.remove(self.forget)
         if self.meet_loop in self.recorder.blocking:
@@ -149,7 +152,7 @@ class Watch(Connections):
         self._count(lease, at - started_at, flags)
         if started_at - unused_since >= IDLE_WORTH_NS:
             self.idled(lease)
-        self.recorder.ring.write(
+        self.ring.write(
             Kind.STATEMENT, at, lease.number, flags, lease.pool.number, lease.site, started_at, statement, why, 0, 0
         )
 
@@ -166,7 +169,7 @@ class Watch(Connections):
             waiting.insert(first, (lease.started_at, lease.took, 0, lease.statement))
         for started_at, took, flags, statement in waiting:
             self._count(lease, took, flags)
-            self.recorder.ring.write(
+            self.ring.write(
                 Kind.STATEMENT, started_at + took, lease.number, flags, lease.pool.number, lease.site,
                 started_at, statement, 0, 0, 0,
             )  # fmt: skip
@@ -201,7 +204,7 @@ class Watch(Connections):
         lease.unfold()
         self.flush(lease, at)
         ring, number, pool, site, closing_at = (
-            self.recorder.ring, lease.number, lease.pool, lease.site, lease.closing_at,
+            self.ring, lease.number, lease.pool, lease.site, lease.closing_at,
         )  # fmt: skip
         reset = lease.reset
         if reset >= RESET_WORTH_NS:
@@ -233,7 +236,7 @@ class Watch(Connections):
         lease.detached = True
         lease.pool.checked_out -= 1
         self.flush(lease, at)
-        self.recorder.ring.words(
+        self.ring.words(
             at,
             lease.number,
             lease.meta | lease.flags << 8 | Kind.DETACH,
@@ -266,14 +269,14 @@ class Watch(Connections):
             span = self.opentelemetry.get_current_span().get_span_context()
             if span.is_valid:
                 high, low = span.trace_id >> 64, span.trace_id & 0xFFFFFFFFFFFFFFFF
-                self.recorder.ring.write(Kind.TRACE, at, number, 0, state.number, site, high, low, span.span_id, 0)
+                self.ring.write(Kind.TRACE, at, number, 0, state.number, site, high, low, span.span_id, 0)
         except Exception:  # the request is told already: its answer must be, too
             self.recorder.count_error()
 
     def begin_sample(self, since: int) -> None:
         """A lease begins in which capture times itself."""
         try:
-            self.recorder.ring.counters[SAMPLED] += 1
+            self.ring.counters[SAMPLED] += 1
             self.overhead(since)
             for callback in self.on_sample:
                 callback()

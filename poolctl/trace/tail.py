@@ -57,7 +57,7 @@ class Tail:
         self.put(at, lease, meta, first, second, third, fourth)
 
     def put(self, at: int, lease: int, meta: int, first: int, second: int, third: int, fourth: int) -> None:
-        """Do so; compiled, this is for compiled callers."""
+        """Do so; where this is compiled, for what is compiled."""
         if cython.compiled:
             sequence = self.following
             self.following = sequence + 1
