@@ -102,9 +102,12 @@ cdef class Core:
 
     @cython.locals(connection=ConnectionState)
     cdef object _answered(self, Lease lease, object fairy, long long at, long long flags)
+
+    @cython.locals(lease=Lease)
     cpdef object executing(self, object context)
+
+    @cython.locals(lease=Lease)
     cpdef object ending(self, object dbapi_connection)
-    cdef object _working(self, Lease lease)
 
     @cython.locals(at=cython.longlong)
     cpdef object executed(self, Lease lease, object statement)
@@ -118,8 +121,6 @@ cdef class Core:
     @cython.locals(at=cython.longlong, state=PoolState)
     cpdef object left(self, Lease lease, object fairy)
 
-    @cython.locals(task=object)
-    cdef object _is_cancelled(self, Lease lease)
     cpdef object overhead(self, long long since)
 
 

@@ -252,15 +252,16 @@ class Core:
             lease = self.leases.get(address(context.root_connection._dbapi_connection))
         except Exception:  # no context, or one of somebody's own making
             return None
-        return None if lease is None else self._working(lease)
+        if lease is None or lease.in_sql:
+            return None
+        lease.in_sql = True
+        lease.began_at = now()
+        return lease
 
     def ending(self, dbapi_connection: Any) -> Lease | None:
         """A dialect ends a transaction; return for which lease, as `executing` does."""
         lease = self.leases.get(address(dbapi_connection))
-        return None if lease is None else self._working(lease)
-
-    def _working(self, lease: Lease) -> Lease | None:
-        if lease.in_sql:
+        if lease is None or lease.in_sql:
             return None
         lease.in_sql = True
         lease.began_at = now()
@@ -331,7 +332,7 @@ class Core:
                 if not state.is_async:
                     self.returning.pop(lease.record, None)
                     at = lease.returned_at or at
-                elif self._is_cancelled(lease):
+                elif lease.task is not None and (task := lease.task()) is not None and task.cancelling():
                     lease.unfold()
                     lease.flags |= _CANCELLED
             if lease.plain and at - lease.requested_at <= _LONGEST_NS and lease.sql <= _LONGEST_NS:
@@ -352,10 +353,6 @@ class Core:
                 self.overhead(at)
         except Exception:
             self.recorder.count_error()
-
-    def _is_cancelled(self, lease: Lease) -> bool:
-        task = lease.task() if lease.task is not None else None
-        return task is not None and task.cancelling() > 0
 
     def overhead(self, since: int) -> None:
         """Count the time since then as capture's own."""

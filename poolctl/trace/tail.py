@@ -54,16 +54,16 @@ class Tail:
 
     def words(self, at: int, lease: int, meta: int, first: int, second: int, third: int, fourth: int) -> None:
         """Write one record given as 64-bit words; `meta` is kind | flags << 8 | pool << 16 | site << 32."""
-        self.put(at, lease, meta, first, second, third, fourth)
-
-    def put(self, at: int, lease: int, meta: int, first: int, second: int, third: int, fourth: int) -> None:
-        """Do so; where this is compiled, for what is compiled."""
         if cython.compiled:
-            sequence = self.following
-            self.following = sequence + 1
-            store(self.words_at, (sequence & self.mask) << 3, at, lease, meta, first, second, third, fourth, sequence)
+            self.put(at, lease, meta, first, second, third, fourth)
         else:
             self.following = (sequence := self.following) + 1  # one statement: nothing comes in between under a GIL
             _PACK(
                 self.body, (sequence & self.mask) << 6, at, lease, meta, first, second, third, fourth, sequence
             )  # fmt: skip
+
+    def put(self, at: int, lease: int, meta: int, first: int, second: int, third: int, fourth: int) -> None:
+        """`words` for what is compiled itself."""
+        sequence = self.following
+        self.following = sequence + 1
+        store(self.words_at, (sequence & self.mask) << 3, at, lease, meta, first, second, third, fourth, sequence)
