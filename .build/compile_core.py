@@ -45,8 +45,7 @@ class CompileCore(BuildHookInterface):  # type: ignore[misc]
         atexit.register(shutil.rmtree, built, ignore_errors=True)  # what is in it is read after this has returned
         compiled = False
         try:
-            if os.environ.get("POOLCTL_UNCOMPILED"):
-                raise RuntimeError("POOLCTL_UNCOMPILED is set")
+            _may_be_compiled()
             _compile(root, built)
             compiled = True
         except (Exception, SystemExit) as error:
@@ -59,6 +58,15 @@ class CompileCore(BuildHookInterface):  # type: ignore[misc]
         elif compiled:
             build_data["force_include"].update({str(built / _file(name)): _file(name) for name in MODULES})
             build_data.update(pure_python=False, infer_tag=True)
+
+
+def _may_be_compiled() -> None:
+    if os.environ.get("POOLCTL_UNCOMPILED"):
+        raise RuntimeError("POOLCTL_UNCOMPILED is set")
+    if sys.platform != "linux" or sys.implementation.name != "cpython":  # its clock, and its frames
+        raise RuntimeError("only for CPython on Linux")
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):  # importing it would give the application its GIL back
+        raise RuntimeError("not for a Python without GIL")
 
 
 def _file(name: str) -> str:
