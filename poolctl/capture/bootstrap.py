@@ -170,6 +170,13 @@ def _refuse_unknown_library() -> None:
         raise InputError(f"capture needs SQLAlchemy 2, this is {version}", "watch it through its log (--log FILE)")
 
 
-_lock = RLock()
+def _unlock() -> None:
+    """Whoever holds the lock is not here: in a forked child only the thread that forked is."""
+    global _lock
+    _lock = RLock()
+
+
+_unlock()
+os.register_at_fork(after_in_child=_unlock)
 _guest: Guest | None = None
 _stepped_back: list[Guest] = []

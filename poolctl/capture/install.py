@@ -53,7 +53,8 @@ class Installed:
         self.recorder = recorder
         self.watch = Watch(recorder, only)
         self.watch.on_new_pool.append(self._extend)
-        self._lock = RLock()
+        self._unlock()
+        recorder.forked.append(self._unlock)
         self._ours: list[tuple[Any, str, Any, Any]] = []
         self._seen: set[type] = set()
         base = sqlalchemy.pool.base
@@ -83,6 +84,10 @@ class Installed:
                     setattr(owner, name, original)
             self._ours.clear()
             self.watch.stop()
+
+    def _unlock(self) -> None:
+        """Whoever holds the lock is not here: in a forked child only the thread that forked is."""
+        self._lock = RLock()
 
     def _extend(self, pool: Any) -> None:
         """A pool was met: its class, or its dialect's, may have been made after the hooks."""

@@ -64,7 +64,7 @@ class Recorder:
         self._stacks = stacks == "first"
         self._ring_options = {"records": ring_records, "names_bytes": names_bytes}
         self.forked: list[Any] = []
-        """Called, each without arguments, in a forked child after its ring is open."""
+        """Called, each without arguments, in a forked child after its ring is open, or could not be opened."""
         self.followers: list[Callable[[Any], None]] = []
         """Called with each new ring."""
         self.blocking: list[Callable[[Any], None]] = []
@@ -211,14 +211,17 @@ class Recorder:
     def reopen(self) -> None:
         """Start over in a forked child: its own ring and names, nothing of the parent's."""
         self._turn_to(NoRing())  # whatever comes in between
-        try:
-            self._open()
-            for callback in self.forked:
-                callback()
-            if self.blind:
-                self._tell_about()
-        except Exception:  # no room, no directory: the child goes on, unwatched
-            self._turn_to(NoRing())
+        for begin in (self._open, self._tell_forked):
+            try:
+                begin()
+            except Exception:  # no room, no directory: the child goes on, unwatched
+                self._turn_to(NoRing())
+
+    def _tell_forked(self) -> None:
+        for callback in self.forked:
+            callback()
+        if self.blind:
+            self._tell_about()
 
     def _turn_to(self, ring: Any) -> None:
         self.ring = ring

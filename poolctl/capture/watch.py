@@ -22,7 +22,7 @@ from poolctl.capture.state import Lease, PoolState
 from poolctl.capture.tasks import running_loop
 from poolctl.clock import monotonic_ns
 from poolctl.trace.events import Flag, Kind
-from poolctl.trace.ring import NO_STATEMENT, RESET_WORTH_NS
+from poolctl.trace.ring import NO_STATEMENT, RESET_WORTH_NS, NoRing
 
 ABANDONED, CONTROL, FRESH = int(Flag.ABANDONED), int(Flag.SKIPPED), int(Flag.FRESH)
 
@@ -65,6 +65,7 @@ class Watch(Connections):
             table.clear()
         if self.follow in self.recorder.followers:
             self.recorder.followers.remove(self.follow)
+        self.follow(NoRing())  # what a finalizer keeps keeps no shared memory, nor writes to a parent's after a fork
         if self.forget in self.recorder.forked:
             self.recorder.forked.remove(self.forget)
         if self.meet_loop in self.recorder.blocking:

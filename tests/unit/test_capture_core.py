@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
+import threading
+import weakref
 
 import pytest
 import sqlalchemy as sa
@@ -190,3 +193,42 @@ def test_where_machine_code_cannot_be_loaded_capture_runs_as_python(tmp_path):
         [sys.executable, "-c", UNLOADABLE, tmp_path], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout.split() == ["errors", "0", "leases", "1", "records", "True"], done.stderr
+
+
+def test_a_lock_that_another_thread_holds_at_a_fork_stops_nobody_in_the_child(tmp_path, engine):
+    guest = bootstrap.start(tmp_path)
+    taken, done = threading.Event(), threading.Event()
+
+    def take():
+        with bootstrap._lock, guest.installed._lock:
+            taken.set()
+            done.wait()
+
+    other = threading.Thread(target=take)
+    other.start()
+    taken.wait()
+    try:
+        if (pid := os.fork()) == 0:
+            status = 1
+            signal.alarm(5)  # ends a child that is stopped
+            try:
+                with engine.connect():  # a pool that the child has not met
+                    bootstrap.stop()
+                guest.withdraw()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        done.set()
+        other.join()
+        bootstrap.stop()
+        guest.withdraw()
+
+
+def test_a_hook_that_somebody_keeps_keeps_no_shared_memory(tmp_path, engine):
+    with capture(tmp_path) as captured, engine.connect():
+        kept, memory = QueuePool.connect, weakref.ref(captured.recorder.ring)
+    assert kept is not QueuePool.connect
+    gc.collect()
+    assert memory() is None
