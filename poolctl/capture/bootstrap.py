@@ -176,7 +176,7 @@ def _unlock() -> None:
     _lock = RLock()
 
 
-_unlock()
+_lock = RLock()
 os.register_at_fork(after_in_child=_unlock)
 _guest: Guest | None = None
 _stepped_back: list[Guest] = []
