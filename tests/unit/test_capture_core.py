@@ -210,7 +210,7 @@ def test_a_lock_that_another_thread_holds_at_a_fork_stops_nobody_in_the_child(tm
     try:
         if (pid := os.fork()) == 0:
             status = 1
-            signal.alarm(5)  # ends a child that is stopped
+            signal.alarm(60)  # ends a child that is stopped
             try:
                 with engine.connect():  # a pool that the child has not met
                     bootstrap.stop()
