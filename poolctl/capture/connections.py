@@ -81,20 +81,21 @@ class Connections(Core):
         self.tie(connection, record, key)
         return connection
 
-    def settle(self, note: Spent, requested_at: int, lease: int, state: PoolState, site: int) -> tuple[int, int, int]:
-        """Return wait, connect and ping of the request that began then, and write its CONNECT records."""
-        if note.at < requested_at:
-            return 0, 0, 0  # left behind by an accident: nobody's
-        self.opened(note, lease, state.meta | site << 32)
+    def settle(self, lease: Lease, key: int) -> tuple[int, int, int]:
+        """Return wait, connect and ping of a request, as noted under `key`, and write its CONNECT records."""
+        note = self.spent.pop(key, None)
+        if note is None or note.at < lease.requested_at:
+            return 0, 0, 0  # nothing was, or it was left behind by an accident: nobody's
+        self.opened(note, lease)
         wait = note.wait - note.inside
-        replaced = note.closing if note.closing_at >= max(requested_at, note.got_at) else 0
+        replaced = note.closing if note.closing_at >= max(lease.requested_at, note.got_at) else 0
         return wait if wait >= WAIT_WORTH_NS else 0, note.connect + replaced, note.ping
 
-    def opened(self, note: Spent, lease: int, meta: int) -> None:
+    def opened(self, note: Spent, lease: Lease) -> None:
         """Now that it is known for which request: write the CONNECT records."""
         for at, took, which, open_ in note.opened:
             flags = 0 if which else int(Flag.ERROR) << 8
-            self.ring.words(at, lease, meta | flags | Kind.CONNECT, took, 0, which, open_)
+            self.ring.words(at, lease.number, lease.meta | flags | Kind.CONNECT, took, 0, which, open_)
 
     def pinged(self, dbapi_connection: Any, started_at: int, error: BaseException | None) -> None:
         """A connection was tested before a checkout."""

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from poolctl.capture.state cimport ConnectionState, Lease, PoolState, Spent, blank
+from poolctl.capture.state cimport ConnectionState, Lease, PoolState, blank
 from poolctl.trace.tail cimport Tail
 
 cdef extern from *:
@@ -96,18 +96,18 @@ cdef class Core:
 
     cdef object _asked_by_task(self, Lease lease)
     cdef object _site(self)
+    cdef object _known(self, object frame)
 
     @cython.locals(acquired_at=cython.longlong, took=cython.longlong, flags=cython.longlong, state=PoolState, connection=ConnectionState)
     cpdef object granted(self, Lease lease, object fairy)
 
     @cython.locals(connection=ConnectionState)
     cdef object _answered(self, Lease lease, object fairy, long long at, long long flags)
-
-    @cython.locals(lease=Lease)
     cpdef object executing(self, object context)
+    cpdef object ending(self, object dbapi_connection)
 
     @cython.locals(lease=Lease)
-    cpdef object ending(self, object dbapi_connection)
+    cdef Lease _working(self, object fairy)
 
     @cython.locals(at=cython.longlong)
     cpdef object executed(self, Lease lease, object statement)

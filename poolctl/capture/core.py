@@ -129,7 +129,7 @@ class Core:
                 lease.told = True
                 self.tell(lease, intended_at, item)
             if self.opentelemetry is not None:
-                self.trace(lease.number, requested_at, state, lease.site)  # type: ignore[attr-defined]
+                self.trace(lease)  # type: ignore[attr-defined]
             if not lease.number & _NOT_SAMPLED:
                 self.begin_sample(requested_at)  # type: ignore[attr-defined]
             return lease
@@ -149,27 +149,25 @@ class Core:
             lease.task = weakly(task)
         try:
             # Who awaits the greenlet is SQLAlchemy, or nobody we know: look from its caller on.
-            frame = back(back(self.getcurrent().parent.gr_frame))
-            code = code_of(frame)
-            while code in self.skipped:
-                frame = back(frame)
-                code = code_of(frame)
-            lease.site = self.codes[code, at_instruction(frame)]
+            lease.site = self._known(back(back(self.getcurrent().parent.gr_frame)))
         except (KeyError, AttributeError, TypeError):  # never seen; no greenlet yet; not in one; no frame
             lease.site = self.recorder.first_sight(True)
-            self.getcurrent = self.recorder.getcurrent
+            self.getcurrent = self.recorder.walker.getcurrent
 
     def _site(self) -> int:
         try:
-            frame = here()
-            code = code_of(frame)
-            while code in self.skipped:
-                frame = back(frame)
-                code = code_of(frame)
-            return self.codes[code, at_instruction(frame)]
+            return self._known(here())
         except (KeyError, AttributeError):  # never seen; no frame left
             site: int = self.recorder.first_sight(False)
             return site
+
+    def _known(self, frame: Any) -> int:
+        """Return the number of the first place outward from a frame that may have asked."""
+        code = code_of(frame)
+        while code in self.skipped:
+            frame = back(frame)
+            code = code_of(frame)
+        return self.codes[code, at_instruction(frame)]
 
     def granted(self, lease: Lease, fairy: Any) -> None:
         """The request got a connection."""
@@ -208,12 +206,10 @@ class Core:
 
     def _answered(self, lease: Lease, fairy: Any, at: int, flags: int) -> None:
         """The answer to a request that is told by itself: it took its time."""
-        connection, wait, dial, ping = lease.connection, 0, 0, 0
+        connection = lease.connection
         if not lease.told:
             self.tell(lease, 0, 0)
-        note = self.spent.pop(address(fairy._connection_record), None)
-        if note is not None:
-            wait, dial, ping = self.settle(note, lease.requested_at, lease.number, lease.pool, lease.site)  # type: ignore[attr-defined]
+        wait, dial, ping = self.settle(lease, address(fairy._connection_record))  # type: ignore[attr-defined]
         self.ring.write(
             Kind.CHECKOUT, at, lease.number, flags, lease.pool.number, lease.site,
             wait, dial, ping, connection.number, connection.backend_pid,
@@ -228,10 +224,7 @@ class Core:
             flags = _CANCELLED  # CancelledError, GreenletExit, GeneratorExit, KeyboardInterrupt
             if isinstance(error, Exception):
                 flags = int(Flag.TIMED_OUT if isinstance(error, PoolTimeoutError) else Flag.ERROR)
-            wait = dial = ping = 0
-            note = self.spent.pop(address(error), None)
-            if note is not None:
-                wait, dial, ping = self.settle(note, lease.requested_at, lease.number, state, lease.site)  # type: ignore[attr-defined]
+            wait, dial, ping = self.settle(lease, address(error))  # type: ignore[attr-defined]
             self.ring.write(
                 Kind.REFUSED, at, lease.number, flags, state.number, lease.site,
                 wait, dial, ping, why, _count(state.waiting), _count(state.checked_out),
@@ -249,18 +242,17 @@ class Core:
     def executing(self, context: Any) -> Lease | None:
         """A dialect executes a statement; return for which lease. None: for none, or it is told by an outer call."""
         try:
-            lease = self.leases.get(address(context.root_connection._dbapi_connection))
+            fairy = context.root_connection._dbapi_connection
         except Exception:  # no context, or one of somebody's own making
             return None
-        if lease is None or lease.in_sql:
-            return None
-        lease.in_sql = True
-        lease.began_at = now()
-        return lease
+        return self._working(fairy)
 
     def ending(self, dbapi_connection: Any) -> Lease | None:
         """A dialect ends a transaction; return for which lease, as `executing` does."""
-        lease = self.leases.get(address(dbapi_connection))
+        return self._working(dbapi_connection)
+
+    def _working(self, fairy: Any) -> Lease | None:
+        lease = self.leases.get(address(fairy))
         if lease is None or lease.in_sql:
             return None
         lease.in_sql = True

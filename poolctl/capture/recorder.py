@@ -70,8 +70,6 @@ class Recorder:
         self.blocking: list[Callable[[Any], None]] = []
         """Called with an event loop that runs where a sync pool is asked, at the first sight of the place."""
         self.ring: Any
-        self.getcurrent: Any = None
-        """greenlet's, once somebody imported it."""
         self.codes: dict[tuple[int, int], int] = {}
         """Numbers of sites seen, by (id of the code, instruction), and then of statements: hooks look here first."""
         self.statements: dict[str, int] = {}
@@ -117,7 +115,6 @@ class Recorder:
 
     def first_sight(self, crossing: bool) -> int:
         """Return the number of the place that asked, found by the walker."""
-        self.getcurrent = getattr(sys.modules.get("greenlet"), "getcurrent", None)
         frame = self.walker.find(crossing)
         if frame is None:
             return 0

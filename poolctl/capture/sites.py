@@ -55,12 +55,13 @@ class Walker:
         self._asking: set[int] = set()
         self._others: dict[int, str] = {}
         self._alive: list[CodeType] = []
-        self._getcurrent: Any = None
+        self.getcurrent: Any = None
+        """greenlet's, once somebody imported it and a walk came across."""
 
     def find(self, crossing: bool) -> FrameType | None:
         """Return the application's frame that asked; None when there is none. `crossing`: we may be in a greenlet."""
         if crossing:
-            getcurrent = self._getcurrent or self._get_getcurrent()
+            getcurrent = self.getcurrent or self._get_getcurrent()
             if getcurrent is not None:
                 current = getcurrent()
                 parent = current.parent
@@ -139,8 +140,8 @@ class Walker:
 
     def _get_getcurrent(self) -> Any:
         greenlet = sys.modules.get("greenlet")  # never imported by us: without it there is nothing to cross
-        self._getcurrent = getattr(greenlet, "getcurrent", None)
-        return self._getcurrent
+        self.getcurrent = getattr(greenlet, "getcurrent", None)
+        return self.getcurrent
 
 
 def place(frame: FrameType) -> Place:

@@ -82,7 +82,11 @@ def fetch(watch: Watch, original: Callable[..., Any], _: Any) -> Callable[..., A
     executing = watch.executing
 
     def fetch(self: Any, result: Any, *args: Any, **more: Any) -> Any:
-        lease = executing(getattr(result, "context", None))
+        try:
+            context = result.context
+        except Exception:
+            context = None
+        lease = executing(context)
         if lease is None:
             return original(self, result, *args, **more)
         try:

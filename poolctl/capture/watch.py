@@ -264,13 +264,16 @@ class Watch(Connections):
 
         lease.guard = weakref.ref(fairy, collected)
 
-    def trace(self, number: int, at: int, state: PoolState, site: int) -> None:
+    def trace(self, lease: Lease) -> None:
         """Record the OpenTelemetry span in which a request is made. The application imported it, or it is not here."""
         try:
             span = self.opentelemetry.get_current_span().get_span_context()
             if span.is_valid:
                 high, low = span.trace_id >> 64, span.trace_id & 0xFFFFFFFFFFFFFFFF
-                self.ring.write(Kind.TRACE, at, number, 0, state.number, site, high, low, span.span_id, 0)
+                self.ring.write(
+                    Kind.TRACE, lease.requested_at, lease.number, 0, lease.pool.number, lease.site,
+                    high, low, span.span_id, 0,
+                )  # fmt: skip
         except Exception:  # the request is told already: its answer must be, too
             self.recorder.count_error()
 

@@ -6,10 +6,11 @@ the writer hangs or was killed. Standard library only: it is carried into other 
 The file: a header page, an append-only arena for names, then a ring of 64-byte records. The space is reserved when the
 file is made, so that a full disk cannot kill the application with SIGBUS later.
 
-Record n is written by one `pack_into`, which clears its 64 bytes and then stores the fields in order, the sequence n
-last: here it is the last word of a record, where the documented ones (`trace.events`) begin with it. A reader copies
-and then looks at the sequences again: one that is not what it was, or not the one expected, is not whole. The writer
-waits for nobody: a reader that is too slow finds newer records in the place of older ones, and counts what it missed.
+Record n is written by `trace.tail`, or by one `pack_into`, which clears its 64 bytes first: both strike out the
+sequence of what was there, store the fields in order, and the sequence n last: here it is the last word of a record,
+where the documented ones (`trace.events`) begin with it. A reader copies and then looks at the sequences again: one
+that is not what it was, or not the one expected, is not whole. The writer waits for nobody: a reader that is too slow
+finds newer records in the place of older ones, and counts what it missed.
 
 Most leases go one way: asked, had at once, one statement, returned. The ring has two kinds of record for those, which
 say it all in few fields (`ACQUIRED`, `RETURNED`); the reader makes the documented ones of them (`trace.compact`).

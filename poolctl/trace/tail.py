@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+from poolctl.trace.events import RECORD_BYTES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import cython
@@ -19,7 +21,6 @@ COMPILED = bool(cython.compiled)
 """Whether this module, and so its companions, run as machine code."""
 
 _PACK = struct.Struct("<8Q").pack_into  # clears its 64 bytes first
-_RECORD_BYTES = 64
 
 if not cython.compiled:
     address: Any = None
@@ -45,7 +46,7 @@ class Tail:
 
     def aim(self, body: Any, records: int) -> None:
         """Write into another buffer from now on; the one of before is let go."""
-        if not 0 < records * _RECORD_BYTES <= len(body):  # C looks no further
+        if not 0 < records * RECORD_BYTES <= len(body):  # C looks no further
             raise ValueError(f"{len(body)} bytes are no {records} records")
         if cython.compiled:
             self.words_at = address(body)  # type: ignore[misc] # C's

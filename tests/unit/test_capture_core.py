@@ -13,6 +13,7 @@ import weakref
 import pytest
 import sqlalchemy as sa
 from captured import capture
+from sqlalchemy.engine import cursor
 from sqlalchemy.pool import QueuePool
 
 from poolctl.capture import Recorder, bootstrap, hooks, recorder
@@ -224,6 +225,23 @@ def test_a_lock_that_another_thread_holds_at_a_fork_stops_nobody_in_the_child(tm
         other.join()
         bootstrap.stop()
         guest.withdraw()
+
+
+def test_a_result_that_cannot_be_asked_is_fetched_as_ever(tmp_path):
+    class Result:
+        @property
+        def context(self):
+            raise RuntimeError
+
+        def _soft_close(self):
+            pass
+
+    class Cursor:
+        def fetchall(self):
+            return ["row"]
+
+    with capture(tmp_path):
+        assert cursor._DEFAULT_FETCH.fetchall(Result(), Cursor()) == ["row"]
 
 
 def test_a_hook_that_somebody_keeps_keeps_no_shared_memory(tmp_path, engine):
