@@ -49,7 +49,7 @@ class CompileCore(BuildHookInterface):  # type: ignore[misc]
             _compile(root, built)
             compiled = True
         except (Exception, SystemExit) as error:
-            sys.stderr.write(f"capture is not compiled here, and will cost about twice as much: {error}\n")
+            sys.stderr.write(f"capture is not compiled here, and will cost more than twice as much: {error}\n")
         if version == "editable":
             for name in MODULES:
                 (root / _file(name)).unlink(missing_ok=True)  # an old one would be found before the source

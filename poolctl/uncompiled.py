@@ -2,8 +2,8 @@
 
 `poolctl.trace.tail`, `poolctl.capture.state` and `poolctl.capture.core` run at every checkout of somebody else's
 service. Where there is a compiler, Cython makes machine code of the very same files (`.build/compile_core.py`, with the
-C types that the `.pxd` beside each adds); where there is none, they run as Python, at about twice the cost. SQLAlchemy
-does the same with its own.
+C types that the `.pxd` beside each adds); where there is none, they run as Python, at more than twice the cost.
+SQLAlchemy does the same with its own.
 """
 
 from __future__ import annotations

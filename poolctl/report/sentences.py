@@ -266,7 +266,7 @@ def capture(report: Report) -> list[str]:
     overhead = f", {format_share(c.overhead)} of the times measured is capture's own" if c.overhead is not None else ""
     lost = f"{c.dropped:,} dropped" if c.dropped else "none dropped"
     failed = f", {c.errors:,} errors inside capture" if c.errors else ""
-    plain = ", not compiled for this Python: about twice the cost" if c.compiled is False else ""
+    plain = ", not compiled for this Python: more than twice the cost" if c.compiled is False else ""
     said = {line for finding in report.findings for line in finding.evidence}
     blind = [f"cannot tell: {line}" for line in c.blind if line not in said]
     return [f"{c.events:,} events, {lost}{failed}{overhead}{plain}", *blind]

@@ -7,7 +7,7 @@ from synthesis import EPOCH, PID, Lease, Operation, Sample, operations_of, throu
 
 from poolctl.analysis.columns import ENDS
 from poolctl.analysis.frames import LEASES
-from poolctl.analysis.leases import tables
+from poolctl.analysis.leases import _capture, tables
 from poolctl.analysis.summary import analyse
 from poolctl.errors import InputError
 from poolctl.trace.events import LAYOUTS, Flag, Kind
@@ -126,6 +126,20 @@ def test_the_overhead_is_the_share_of_what_was_watched_that_capture_took_itself(
     assert made.capture.overhead == pytest.approx(0.005)
     too_few = tables(write_run(tmp_path / "b", leases, capture={**counted, "sampled": 2}))
     assert too_few.capture.overhead is None
+
+
+@pytest.mark.parametrize(
+    ("told", "compiled"), [([True], True), ([True, False], False), ([None, True], True), ([None], None), ([], None)]
+)
+def test_capture_is_called_compiled_where_it_was_in_every_process_that_says(told, compiled):
+    counters = [{} if said is None else {"compiled": said} for said in told]
+    assert _capture(0, 0, counters)["compiled"] is compiled
+
+
+def test_how_capture_ran_is_read_from_the_trace(tmp_path):
+    for name, said in (("a", {"compiled": False}), ("b", {"compiled": True}), ("c", {})):
+        made = tables(write_run(tmp_path / name, [HELD], capture=said))
+        assert made.capture.compiled is said.get("compiled")
 
 
 def test_what_the_drain_counted_as_lost_is_lost_even_without_a_gap(tmp_path):

@@ -13,6 +13,7 @@ from poolctl.trace import eventfile
 from poolctl.trace.drain import Drain, Drains
 from poolctl.trace.events import RECORD_BYTES
 from poolctl.trace.names import read_names
+from poolctl.trace.tail import COMPILED
 
 
 @pytest.fixture
@@ -102,6 +103,7 @@ def test_the_last_line_says_what_the_recorder_counted_and_could_not_see(tmp_path
     last = json.loads(drain.names_path.read_text().splitlines()[-1])
     assert last["kind"] == "capture"
     assert (last["blind"], last["errors"], last["dropped"]) == (["the dark"], 1, 0)
+    assert last["compiled"] is COMPILED
     assert not recorder.ring_path.exists()
 
 
